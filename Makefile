@@ -1,0 +1,40 @@
+# Each target makes its own .venv from requirements.lock when it is missing or the lock is newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow check bench up lock clean
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/viralsync demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow -v
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy viralsync_pipelines
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench
+
+up: $(STAMP)
+	$(BIN)/viralsync up
+
+# Needs uv; writes exact versions with hashes and no index address.
+lock:
+	uv pip compile pyproject.toml --extra dev --extra notebook --extra heic --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info

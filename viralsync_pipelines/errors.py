@@ -1,0 +1,146 @@
+"""The whole error tree. Every error has a stable code and a sentence that says what to do next.
+
+What belongs here: error classes and the `Problem` value that names one fault of a user's document.
+What does not: wording of single cases (that stands where the fault is found), HTTP statuses.
+
+    ViralsyncError
+    ├── MovieInvalid            one or more Problems in the user's document
+    ├── SourceError             a picture, clip, sound or font that could not be brought in
+    ├── FontError               a font family or glyph that is not to be had
+    ├── SpeechError             an engine that could not speak a line
+    ├── RenderError             ffmpeg or a step around it
+    │   ├── FfmpegFailed        the process ended badly; keeps argv and the end of stderr
+    │   ├── SceneFailed         SCENE_RENDER_FAILED, names the scene
+    │   └── ClipMissing         assembly found no clip for a planned scene
+    ├── StoreError              the store said no
+    │   └── ObjectMissing       no object under that key
+    ├── HttpError (http.py)     Transient | Permanent: a request that failed
+    ├── ExpressionError (movie/grammar.py)  a template that cannot be worked out
+    └── SettingsError           an environment value that cannot be used
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One fault in a document: RFC 6901 `pointer` to the place, stable `code`, and a sentence with the remedy."""
+
+    pointer: str
+    code: str
+    message: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"pointer": self.pointer, "code": self.code, "message": self.message}
+
+
+class ViralsyncError(Exception):
+    """Base of everything raised on purpose. `code` is stable; `pointer` names the place in the document, if any."""
+
+    code = "INTERNAL_ERROR"
+
+    def __init__(self, message: str, *, code: str | None = None, pointer: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.pointer = pointer
+        if code is not None:
+            self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process borders inside Dagster steps; keyword-only arguments need their state carried along.
+        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+
+
+def _rebuild(cls: type[ViralsyncError], args: tuple[object, ...], state: dict[str, object]) -> ViralsyncError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class MovieInvalid(ViralsyncError):
+    """The document has faults; `problems` lists every one of them."""
+
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = "".join(f"\n  {p.pointer or '/'}  {p.code}: {p.message}" for p in self.problems)
+        count = len(self.problems)
+        super().__init__(f"the movie has {count} problem{'' if count == 1 else 's'}:{lines}")
+
+
+class SourceError(ViralsyncError):
+    """A source could not be brought in: SOURCE_NOT_FOUND, SOURCE_REFUSED, SOURCE_UNREADABLE, SOURCE_CHANGED, SOURCE_TOO_LARGE."""
+
+    code = "SOURCE_UNREADABLE"
+
+
+class FontError(ViralsyncError):
+    """A font or glyph is missing: FONT_NOT_FOUND, GLYPH_MISSING, FONT_UNREADABLE."""
+
+    code = "FONT_NOT_FOUND"
+
+
+class SpeechError(ViralsyncError):
+    """An engine could not speak: SPEECH_FAILED, SPEECH_EMPTY, SPEECH_TOO_LONG, SPEECH_TEXT_REFUSED, SPEECH_SPEED_REFUSED,
+    SPEECH_SSML_REFUSED, VOICE_NOT_FOUND, ENGINE_NOT_FOUND."""
+
+    code = "SPEECH_FAILED"
+
+
+class RenderError(ViralsyncError):
+    """A step of the render failed."""
+
+    code = "RENDER_FAILED"
+
+
+class FfmpegFailed(RenderError):
+    """ffmpeg ended badly: FFMPEG_FAILED, FFMPEG_STALLED, DISK_FULL. Keeps what is needed to run it again by hand."""
+
+    code = "FFMPEG_FAILED"
+
+    def __init__(self, message: str, *, argv: Sequence[str], stderr_tail: str, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.argv = tuple(argv)
+        self.stderr_tail = stderr_tail
+
+
+class SceneFailed(RenderError):
+    """One scene could not be rendered; the message names the scene and the cause."""
+
+    code = "SCENE_RENDER_FAILED"
+
+    def __init__(self, scene_id: str, cause: str) -> None:
+        super().__init__(f"{scene_id}: {cause}")
+        self.scene_id = scene_id
+
+
+class ClipMissing(RenderError):
+    """A planned clip is not in the store. Run the movie again: only what is missing is rendered."""
+
+    code = "CLIP_MISSING"
+
+
+class StoreError(ViralsyncError):
+    """The store refused or broke: STORE_UNAVAILABLE, STORE_REFUSED, STORE_KEY_INVALID."""
+
+    code = "STORE_UNAVAILABLE"
+
+
+class ObjectMissing(StoreError):
+    """No object under that key."""
+
+    code = "OBJECT_MISSING"
+
+
+class SettingsError(ViralsyncError):
+    """A setting is missing or cannot be used; the message names the environment variable."""
+
+    code = "SETTINGS_INVALID"

@@ -1,0 +1,91 @@
+"""Drawn layers as values: text, shapes and pictures with every length resolved to pixels and every colour to RGBA.
+
+What belongs here: what a drawing step needs, and no more, so that equal values mean equal pixels.
+What does not: drawing (render/), spec models with percentages and defaults (spec.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Rgba = tuple[int, int, int, int]
+Align = Literal["left", "center", "right", "start", "end"]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A linear gradient: evenly spaced `stops` along `angle` degrees clockwise from straight up, as in CSS."""
+
+    stops: tuple[Rgba, ...]
+    angle: float = 180.0
+
+
+Paint = Rgba | Gradient
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """An outline of `width` pixels, drawn outside the glyph or along a shape's edge."""
+
+    color: Rgba
+    width: float
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A drop shadow moved by (x, y) pixels and blurred with a Gaussian whose standard deviation is `blur` / 2."""
+
+    color: Rgba
+    x: float
+    y: float
+    blur: float
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A filled box behind text: `padding` pixels around the lines, corners of `radius` pixels."""
+
+    color: Rgba
+    padding: float
+    radius: float
+
+
+@dataclass(frozen=True)
+class TextArt:
+    """A block of text to be set in a box.
+
+    family: CSS-like family name, or None for the default; font_sha: the sha256 of a font file that replaces the family.
+    size: pixels per em. fit: (min, max) sizes when the largest size that fits the box is to be found instead.
+    box_width: wrap width in pixels. box_height: None when the block may be as tall as it needs.
+    line_height: multiple of the size. letter_spacing: pixels added after each cluster.
+    """
+
+    text: str
+    family: str | None
+    font_sha: str | None
+    weight: int
+    italic: bool
+    size: float
+    fit: tuple[float, float] | None
+    paint: Paint
+    align: Align
+    line_height: float
+    letter_spacing: float
+    box_width: int
+    box_height: int | None
+    background: Plate | None = None
+    stroke: Stroke | None = None
+    shadow: Shadow | None = None
+
+
+@dataclass(frozen=True)
+class ShapeArt:
+    """A rectangle, ellipse or line that fills a box of `width` x `height` pixels."""
+
+    shape: Literal["rect", "ellipse", "line"]
+    width: int
+    height: int
+    paint: Paint
+    stroke: Stroke | None
+    radius: float

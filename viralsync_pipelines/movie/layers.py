@@ -1,0 +1,295 @@
+"""The layer models of the movie JSON: what a user may write inside `layers`. Defaults and limits stand here and nowhere else.
+
+What does not belong here: movie and scene (spec.py), what a layer becomes (plan.py).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from viralsync_pipelines.movie.lengths import ColorField, LengthField
+
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+# Two hours: no short film is longer, and 48 kHz float stereo of it still fits a laptop's disk (2.8 GB).
+MAX_SECONDS = 7200.0
+MAX_TEXT = 5_000
+MAX_KEYFRAMES = 200
+
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+Volume = Annotated[float, Field(ge=0, le=2)]
+Anchor = Literal[
+    "center", "top", "bottom", "left", "right", "top-left", "top-right", "bottom-left", "bottom-right"
+]
+Easing = Literal[
+    "linear", "ease", "ease-in", "ease-out", "ease-in-out", "ease-in-cubic", "ease-out-cubic", "ease-in-out-cubic",
+    "ease-out-back", "ease-out-bounce", "step",
+]  # fmt: skip
+Blend = Literal["normal", "multiply", "screen", "overlay", "darken", "lighten", "addition", "difference", "softlight", "hardlight"]
+Animated = Literal["x", "y", "width", "height", "scale", "rotation", "opacity", "volume"]
+
+
+class Model(BaseModel):
+    """Unknown fields are errors; numbers are numbers (no "5", no NaN); values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Crop(Model):
+    """The part of the source that is used, in lengths of the source's own size."""
+
+    x: LengthField = Field(default="0%", validate_default=True)
+    y: LengthField = Field(default="0%", validate_default=True)
+    width: LengthField = Field(default="100%", validate_default=True)
+    height: LengthField = Field(default="100%", validate_default=True)
+
+
+class Animation(Model):
+    """How a layer comes or goes. Without `easing`, fades and wipes are linear and everything else eases out."""
+
+    type: Literal[
+        "fade", "slide-left", "slide-right", "slide-up", "slide-down", "zoom", "pop",
+        "wipe-left", "wipe-right", "wipe-up", "wipe-down", "blur",
+    ]  # fmt: skip
+    duration: Annotated[float, Field(gt=0, le=60)] = 0.5
+    easing: Easing | None = None
+
+
+class Keyframe(Model):
+    """A value at a time (seconds from the layer's start); `easing` leads into this keyframe from the one before."""
+
+    at: Seconds
+    value: LengthField
+    easing: Easing = "linear"
+
+
+class Filters(Model):
+    """Colour and focus. brightness, contrast and saturation are factors (1 leaves as is); blur in pixels; hue in degrees."""
+
+    brightness: Annotated[float, Field(ge=0, le=4)] = 1.0
+    contrast: Annotated[float, Field(ge=0, le=4)] = 1.0
+    saturation: Annotated[float, Field(ge=0, le=4)] = 1.0
+    grayscale: Annotated[float, Field(ge=0, le=1)] = 0.0
+    sepia: Annotated[float, Field(ge=0, le=1)] = 0.0
+    blur: Annotated[float, Field(ge=0, le=200)] = 0.0
+    hue: Annotated[float, Field(ge=-360, le=360)] = 0.0
+
+
+class ChromaKey(Model):
+    """One colour becomes transparent: `similarity` how near, `blend` how soft."""
+
+    color: ColorField
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.1
+    blend: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class View(Model):
+    """What a Ken Burns move frames: the centre as a share of the picture (0-1), and how far in (1 is the whole)."""
+
+    x: Annotated[float, Field(ge=0, le=1)] = 0.5
+    y: Annotated[float, Field(ge=0, le=1)] = 0.5
+    scale: Annotated[float, Field(ge=1, le=10)] = 1.0
+
+
+class KenBurns(Model):
+    """A slow move over a picture, smooth below the pixel."""
+
+    from_: View = Field(default_factory=View, alias="from")
+    to: View = Field(default_factory=lambda: View(scale=1.2))
+    easing: Easing = "linear"
+
+
+class GradientSpec(Model):
+    """A linear gradient: `colors` evenly spaced along `angle` degrees, 180 being top to bottom as in CSS."""
+
+    colors: Annotated[list[ColorField], Field(min_length=2, max_length=16)]
+    angle: Annotated[float, Field(ge=-360, le=360)] = 180.0
+
+
+class StrokeSpec(Model):
+    color: ColorField = Field(default="#000000", validate_default=True)
+    width: Annotated[float, Field(ge=0, le=200)] = 4.0
+
+
+class ShadowSpec(Model):
+    color: ColorField = Field(default="rgba(0,0,0,0.6)", validate_default=True)
+    x: Annotated[float, Field(ge=-500, le=500)] = 0.0
+    y: Annotated[float, Field(ge=-500, le=500)] = 4.0
+    blur: Annotated[float, Field(ge=0, le=200)] = 8.0
+
+
+class PlateSpec(Model):
+    color: ColorField = Field(default="rgba(0,0,0,0.6)", validate_default=True)
+    padding: Annotated[float, Field(ge=0, le=500)] = 16.0
+    radius: Annotated[float, Field(ge=0, le=2000)] = 8.0
+
+
+class AutoFit(Model):
+    """The largest size between `min` and `max` that fits the layer's box."""
+
+    min: Annotated[float, Field(ge=4, le=2000)] = 16.0
+    max: Annotated[float, Field(ge=4, le=2000)] = 200.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AutoFit:
+        if self.min > self.max:
+            raise PydanticCustomError("auto_fit", "min is larger than max; swap them")
+        return self
+
+
+class Timed(Model):
+    """What every layer has, seen or heard."""
+
+    id: Annotated[str, Field(pattern=ID_PATTERN)] | None = None
+    start: Seconds = 0.0
+
+
+class Visual(Timed):
+    """What every layer that is seen has."""
+
+    x: LengthField | None = None
+    y: LengthField | None = None
+    width: LengthField | None = None
+    height: LengthField | None = None
+    anchor: Anchor = "center"
+    fit: Literal["cover", "contain", "fill", "none"] = "cover"
+    crop: Crop | None = None
+    opacity: Annotated[float, Field(ge=0, le=1)] = 1.0
+    rotation: Annotated[float, Field(ge=-36000, le=36000)] = 0.0
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    zIndex: Annotated[int, Field(ge=-10_000, le=10_000)] = 0  # noqa: N815 - the wire's name
+    borderRadius: LengthField = Field(default=0, validate_default=True)  # noqa: N815 - the wire's name
+    blend: Blend = "normal"
+    enter: Animation | None = None
+    exit: Animation | None = None
+    keyframes: dict[Animated, Annotated[list[Keyframe], Field(min_length=1, max_length=MAX_KEYFRAMES)]] = Field(default_factory=dict)
+    filters: Filters | None = None
+    chromaKey: ChromaKey | None = None  # noqa: N815 - the wire's name
+
+    @model_validator(mode="after")
+    def _keyframes_rise(self) -> Visual:
+        _check_keyframes(self.keyframes)
+        return self
+
+
+def _check_keyframes(tracks: dict[Any, list[Keyframe]]) -> None:
+    for name, track in tracks.items():
+        if any(b.at <= a.at for a, b in zip(track, track[1:], strict=False)):
+            raise PydanticCustomError("keyframes", "the times of keyframes.{name} must rise; sort them by `at`", {"name": name})
+        if name not in {"x", "y", "width", "height"} and any(k.value.percent for k in track):
+            raise PydanticCustomError("keyframes", "keyframes.{name} takes plain numbers, not per cent", {"name": name})
+
+
+OwnLength = Annotated[float, Field(gt=0, le=MAX_SECONDS)] | Literal["auto", "scene"]
+
+
+class VideoLayer(Visual):
+    """A clip; its sound joins the mix."""
+
+    type: Literal["video"]
+    src: Annotated[str, Field(min_length=1, max_length=4096)]
+    duration: OwnLength = "auto"
+    trimStart: Seconds = 0.0  # noqa: N815 - the wire's name
+    trimEnd: Seconds | None = None  # noqa: N815 - the wire's name
+    speed: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    loop: bool = False
+    volume: Volume = 1.0
+    muted: bool = False
+    fadeIn: Annotated[float, Field(ge=0, le=600)] = 0.0  # noqa: N815 - the wire's name
+    fadeOut: Annotated[float, Field(ge=0, le=600)] = 0.0  # noqa: N815 - the wire's name
+    kenBurns: KenBurns | None = None  # noqa: N815 - the wire's name
+
+
+class ImageLayer(Visual):
+    """A picture; animated GIF and WebP play, over and over."""
+
+    type: Literal["image"]
+    src: Annotated[str, Field(min_length=1, max_length=4096)]
+    duration: OwnLength = "scene"
+    kenBurns: KenBurns | None = None  # noqa: N815 - the wire's name
+
+
+class TextLayer(Visual):
+    """Words on the screen, shaped for their script."""
+
+    type: Literal["text"]
+    text: Annotated[str, Field(max_length=MAX_TEXT)]
+    duration: OwnLength = "scene"
+    fontFamily: Annotated[str, Field(min_length=1, max_length=200)] | None = None  # noqa: N815 - the wire's name
+    fontUrl: Annotated[str, Field(min_length=1, max_length=4096)] | None = None  # noqa: N815 - the wire's name
+    fontWeight: Annotated[int, Field(ge=1, le=1000)] | Literal["normal", "bold"] = 400  # noqa: N815 - the wire's name
+    fontStyle: Literal["normal", "italic"] = "normal"  # noqa: N815 - the wire's name
+    fontSize: LengthField = Field(default="5%", validate_default=True)  # noqa: N815 - the wire's name
+    autoFit: AutoFit | None = None  # noqa: N815 - the wire's name
+    color: ColorField = Field(default="#ffffff", validate_default=True)
+    gradient: GradientSpec | None = None
+    align: Literal["left", "center", "right", "start", "end"] = "center"
+    lineHeight: Annotated[float, Field(ge=0.5, le=5)] = 1.2  # noqa: N815 - the wire's name
+    letterSpacing: Annotated[float, Field(ge=-50, le=200)] = 0.0  # noqa: N815 - the wire's name
+    uppercase: bool = False
+    background: PlateSpec | None = None
+    stroke: StrokeSpec | None = None
+    shadow: ShadowSpec | None = None
+    reveal: Literal["typewriter", "words", "lines"] | None = None
+
+
+class AudioLayer(Timed):
+    """Sound from a file: an effect, or with `duck` a bed that gives way under speech."""
+
+    type: Literal["audio"]
+    src: Annotated[str, Field(min_length=1, max_length=4096)]
+    duration: OwnLength = "auto"
+    trimStart: Seconds = 0.0  # noqa: N815 - the wire's name
+    trimEnd: Seconds | None = None  # noqa: N815 - the wire's name
+    speed: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    volume: Volume = 1.0
+    loop: bool = False
+    fadeIn: Annotated[float, Field(ge=0, le=600)] = 0.0  # noqa: N815 - the wire's name
+    fadeOut: Annotated[float, Field(ge=0, le=600)] = 0.0  # noqa: N815 - the wire's name
+    duck: bool = False
+    keyframes: dict[Literal["volume"], Annotated[list[Keyframe], Field(min_length=1, max_length=MAX_KEYFRAMES)]] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _keyframes_rise(self) -> AudioLayer:
+        _check_keyframes(self.keyframes)
+        return self
+
+
+class VoiceLayer(Timed):
+    """Words that are spoken; gives word timings."""
+
+    type: Literal["voice"]
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
+    ssml: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
+    voice: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    engine: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    speed: Annotated[float, Field(ge=0.25, le=4)] = 1.0
+    pauseAfter: Annotated[float, Field(ge=0, le=60)] = 0.0  # noqa: N815 - the wire's name
+    volume: Volume = 1.0
+
+    @model_validator(mode="after")
+    def _one_text(self) -> VoiceLayer:
+        if (self.text is None) == (self.ssml is None):
+            raise PydanticCustomError("voice_text", "a voice layer says either `text` or `ssml`; give exactly one of them")
+        return self
+
+
+class ShapeLayer(Visual):
+    """A drawn rectangle, ellipse or line."""
+
+    type: Literal["shape"]
+    shape: Literal["rect", "ellipse", "line"] = "rect"
+    duration: OwnLength = "scene"
+    color: ColorField = Field(default="#ffffff", validate_default=True)
+    gradient: GradientSpec | None = None
+    stroke: StrokeSpec | None = None
+    radius: Annotated[float, Field(ge=0, le=4000)] = 0.0
+
+
+Layer = Annotated[
+    VideoLayer | ImageLayer | TextLayer | AudioLayer | VoiceLayer | ShapeLayer, Field(discriminator="type")
+]

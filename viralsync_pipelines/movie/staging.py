@@ -1,0 +1,328 @@
+"""One layer of the spec put on stage: its frames, its place in pixels, what of its source is used, and its sound cue.
+
+What belongs here: everything about a single layer between spec and plan. What does not: scenes and pieces (plan.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from viralsync_pipelines.movie.art import Gradient, Paint, Plate, Shadow, ShapeArt, Stroke, TextArt
+from viralsync_pipelines.movie.layers import AudioLayer, ImageLayer, Keyframe, ShapeLayer, TextLayer, VideoLayer, VoiceLayer
+from viralsync_pipelines.movie.lengths import exact
+from viralsync_pipelines.movie.mix import Cue, Point, fades, multiply
+from viralsync_pipelines.movie.motion import Framing, KenBurnsMove, Motion, Passage, ease
+from viralsync_pipelines.movie.motion import Key as MotionKey
+from viralsync_pipelines.movie.picture import Canvas, Footage, Key, Look, Placement, Tone, Visual
+from viralsync_pipelines.movie.script import Line, Spoken
+from viralsync_pipelines.movie.spec import Audio
+from viralsync_pipelines.movie.timing import frame_at, sample_at_frame, samples
+
+PIVOTS: Mapping[str, tuple[float, float]] = {
+    "center": (0.5, 0.5),
+    "top": (0.5, 0.0),
+    "bottom": (0.5, 1.0),
+    "left": (0.0, 0.5),
+    "right": (1.0, 0.5),
+    "top-left": (0.0, 0.0),
+    "top-right": (1.0, 0.0),
+    "bottom-left": (0.0, 1.0),
+    "bottom-right": (1.0, 1.0),
+}
+# Text without a width wraps here, so that nobody's title touches the edge of a phone.
+_TEXT_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where layers are put: a canvas and a window of the movie's clock (a scene, or the whole film)."""
+
+    canvas: Canvas
+    first: int
+    frames: int
+    audio: Audio
+    sources: Mapping[str, Any]
+    overlap_in: int = 0
+    overlap_out: int = 0
+
+    @property
+    def seconds(self) -> Fraction:
+        return self.frames / self.canvas.fps
+
+
+def line_of(layer: VoiceLayer) -> Line:
+    """What a voice layer wants said."""
+    if layer.ssml is not None:
+        return Line(layer.ssml, True, layer.voice, layer.engine, layer.speed)
+    return Line(layer.text or "", False, layer.voice, layer.engine, layer.speed)
+
+
+def stage_visual(layer: Any, stage: Stage) -> tuple[Visual, ...]:
+    """The layer as it is seen on stage; nothing for sound, or for what never shows."""
+    if isinstance(layer, AudioLayer | VoiceLayer):
+        return ()
+    fps = stage.canvas.fps
+    first = frame_at(exact(layer.start), fps)
+    asked = _asked_seconds(layer, stage)
+    last = stage.frames if asked is None else min(stage.frames, frame_at(exact(layer.start) + asked, fps))
+    if last <= first or first >= stage.frames:
+        return ()
+    content, placement = _content(layer, stage)
+    look, motion = _look(layer, placement), _motion(layer, placement, stage)
+    for name in ("rotation", "opacity"):
+        if motion.track(name) is not None:
+            look = Look(**{**look.__dict__, name: 0.0 if name == "rotation" else 1.0})
+    return (Visual(first, last - first, placement, look, motion, content),)
+
+
+def _asked_seconds(layer: Any, stage: Stage) -> Fraction | None:
+    """How long the layer is there; None means until the stage ends."""
+    natural = _source_seconds(layer, stage) if isinstance(layer, VideoLayer | AudioLayer) else None
+    looped = getattr(layer, "loop", False)
+    if isinstance(layer.duration, float):
+        asked = exact(layer.duration)
+        return asked if natural is None or looped else min(asked, natural)
+    return None if looped or natural is None else natural
+
+
+def _source_seconds(layer: VideoLayer | AudioLayer, stage: Stage) -> Fraction | None:
+    info = stage.sources[layer.src].info
+    own = info.video_duration if isinstance(layer, VideoLayer) else info.audio_duration
+    whole: Fraction | None = own or info.duration
+    if whole is None:
+        return None
+    end = min(whole, exact(layer.trimEnd)) if layer.trimEnd is not None else whole
+    return max(Fraction(0), end - exact(layer.trimStart)) / exact(layer.speed)
+
+
+def _content(layer: Any, stage: Stage) -> tuple[Footage | TextArt | ShapeArt, Placement]:
+    canvas = stage.canvas
+    px, py = PIVOTS[layer.anchor]
+    x = layer.x.of(canvas.width) if layer.x is not None else px * canvas.width
+    y = layer.y.of(canvas.height) if layer.y is not None else py * canvas.height
+    width = max(1.0, layer.width.of(canvas.width)) if layer.width is not None else None
+    height = max(1.0, layer.height.of(canvas.height)) if layer.height is not None else None
+    if isinstance(layer, TextLayer):
+        wrap = width or canvas.width * _TEXT_SHARE
+        art = _text_art(layer, stage, round(wrap), None if height is None else round(height))
+        return art, Placement(x, y, px, py, wrap, height, hug=width is None)
+    if isinstance(layer, ShapeLayer):
+        width = width or float(canvas.width)
+        height = height or (4.0 if layer.shape == "line" else float(canvas.height))
+        shape = ShapeArt(
+            layer.shape, max(1, round(width)), max(1, round(height)), _paint(layer), _stroke(layer), layer.radius
+        )
+        return shape, Placement(x, y, px, py, shape.width, shape.height)
+    footage, size = _footage(layer, stage, width, height)
+    return footage, Placement(x, y, px, py, *size)
+
+
+def _footage(
+    layer: VideoLayer | ImageLayer, stage: Stage, width: float | None, height: float | None
+) -> tuple[Footage, tuple[float, float]]:
+    source = stage.sources[layer.src]
+    info = source.info
+    left, top, crop_w, crop_h = 0.0, 0.0, float(info.width), float(info.height)
+    if layer.crop is not None:
+        left = min(max(0.0, layer.crop.x.of(info.width)), info.width - 1.0)
+        top = min(max(0.0, layer.crop.y.of(info.height)), info.height - 1.0)
+        crop_w = max(1.0, min(layer.crop.width.of(info.width), info.width - left))
+        crop_h = max(1.0, min(layer.crop.height.of(info.height), info.height - top))
+    if width is None and height is None:
+        width, height = float(stage.canvas.width), float(stage.canvas.height)
+    elif width is None:
+        width = (height or 1.0) * crop_w / crop_h
+    elif height is None:
+        height = width * crop_h / crop_w
+    height = height or 1.0
+    size = (width, height)
+    if layer.fit == "cover":
+        share = min(crop_w / width, crop_h / height)
+        inner_w, inner_h = width * share, height * share
+        left, top = left + (crop_w - inner_w) / 2, top + (crop_h - inner_h) / 2
+        crop_w, crop_h = inner_w, inner_h
+    elif layer.fit == "contain":
+        share = min(width / crop_w, height / crop_h)
+        size = (crop_w * share, crop_h * share)
+    elif layer.fit == "none":
+        size = (crop_w, crop_h)
+    moving = isinstance(layer, VideoLayer) or info.animated
+    start = exact(layer.trimStart) if isinstance(layer, VideoLayer) else Fraction(0)
+    speed = exact(layer.speed) if isinstance(layer, VideoLayer) else Fraction(1)
+    seconds = None
+    loop = 0
+    if moving:
+        shown = _source_seconds(layer, stage) if isinstance(layer, VideoLayer) else info.duration
+        shown = shown or Fraction(1)
+        seconds = shown * speed
+        if getattr(layer, "loop", True):
+            loop = max(1, frame_at(shown, stage.canvas.fps))
+    footage = Footage(
+        source.ref.sha256, source.demuxer, decoder_for(info.codec, info.alpha), (info.width, info.height),
+        (left, top, crop_w, crop_h), moving, start, seconds, info.fps, speed, loop, info.alpha, info.hdr, info.matrix,
+        info.colour_range,
+    )  # fmt: skip
+    return footage, size
+
+
+def decoder_for(codec: str, alpha: bool) -> str:
+    """ffmpeg's own VP8 and VP9 decoders drop the alpha plane (trac #8344); libvpx keeps it."""
+    return {"vp9": "libvpx-vp9", "vp8": "libvpx"}.get(codec, "") if alpha else ""
+
+
+def _text_art(layer: TextLayer, stage: Stage, width: int, height: int | None) -> TextArt:
+    weight = {"normal": 400, "bold": 700}.get(layer.fontWeight, layer.fontWeight) if isinstance(layer.fontWeight, str) else layer.fontWeight
+    fit = (layer.autoFit.min, layer.autoFit.max) if layer.autoFit is not None else None
+    if fit is not None and height is None:
+        height = round(stage.canvas.height * _TEXT_SHARE)
+    shadow = layer.shadow
+    plate = layer.background
+    return TextArt(
+        text=layer.text.upper() if layer.uppercase else layer.text,
+        family=layer.fontFamily,
+        font_sha=stage.sources[layer.fontUrl].ref.sha256 if layer.fontUrl is not None else None,
+        weight=int(weight),
+        italic=layer.fontStyle == "italic",
+        size=max(4.0, min(2000.0, layer.fontSize.of(stage.canvas.height))),
+        fit=fit,
+        paint=_paint(layer),
+        align=layer.align,
+        line_height=layer.lineHeight,
+        letter_spacing=layer.letterSpacing,
+        box_width=max(1, width),
+        box_height=height,
+        background=Plate(plate.color, plate.padding, plate.radius) if plate is not None else None,
+        stroke=_stroke(layer),
+        shadow=Shadow(shadow.color, shadow.x, shadow.y, shadow.blur) if shadow is not None else None,
+    )
+
+
+def _paint(layer: TextLayer | ShapeLayer) -> Paint:
+    return Gradient(tuple(layer.gradient.colors), layer.gradient.angle) if layer.gradient is not None else layer.color
+
+
+def _stroke(layer: TextLayer | ShapeLayer) -> Stroke | None:
+    return Stroke(layer.stroke.color, layer.stroke.width) if layer.stroke is not None and layer.stroke.width > 0 else None
+
+
+def _look(layer: Any, placement: Placement) -> Look:
+    tone = Tone(**layer.filters.model_dump()) if layer.filters is not None else None
+    key = Key(layer.chromaKey.color, layer.chromaKey.similarity, layer.chromaKey.blend) if layer.chromaKey is not None else None
+    extent = min(placement.width, placement.height if placement.height is not None else placement.width)
+    radius = max(0.0, layer.borderRadius.of(extent))
+    return Look(layer.opacity, layer.rotation, layer.flip, radius, layer.blend, None if tone == Tone() else tone, key)
+
+
+def _motion(layer: Any, placement: Placement, stage: Stage) -> Motion:
+    fps = stage.canvas.fps
+    tracks = []
+    for name, keys in sorted(layer.keyframes.items()):
+        if name != "volume":
+            tracks.append((name, tuple(_motion_key(name, key, placement, stage) for key in keys)))
+    ken = getattr(layer, "kenBurns", None)
+    move = None
+    if ken is not None:
+        start, end = ken.from_, ken.to
+        move = KenBurnsMove(Framing(start.x, start.y, start.scale), Framing(end.x, end.y, end.scale), ken.easing)
+    return Motion(
+        tuple(tracks), _passage(layer.enter, fps), _passage(layer.exit, fps), move, getattr(layer, "reveal", None)
+    )
+
+
+def _motion_key(name: str, key: Keyframe, placement: Placement, stage: Stage) -> MotionKey:
+    value = key.value.value
+    if name in {"x", "width"}:
+        value = key.value.of(stage.canvas.width)
+    elif name in {"y", "height"}:
+        value = key.value.of(stage.canvas.height)
+    if name == "x":
+        value -= placement.x
+    elif name == "y":
+        value -= placement.y
+    elif name == "width":
+        value = max(0.0, value) / placement.width
+    elif name == "height":
+        value = max(0.0, value) / (placement.height or placement.width)
+    return MotionKey(float(exact(key.at) * stage.canvas.fps), value, key.easing)
+
+
+def _passage(animation: Any, fps: Fraction) -> Passage | None:
+    if animation is None:
+        return None
+    plain = "linear" if animation.type == "fade" or animation.type.startswith("wipe") else "ease-out"
+    return Passage(animation.type, float(exact(animation.duration) * fps), animation.easing or plain)
+
+
+def cues_of(layer: Any, stage: Stage, speech: Mapping[str, Spoken]) -> tuple[Cue, ...]:
+    """The layer as it is heard on stage; nothing for what is silent."""
+    base = sample_at_frame(stage.first, stage.canvas.fps)
+    end = sample_at_frame(stage.first + stage.frames, stage.canvas.fps)
+    if isinstance(layer, VoiceLayer):
+        spoken = speech.get(line_of(layer).key)
+        at = base + samples(exact(layer.start))
+        if spoken is None or layer.volume == 0 or at >= end:
+            return ()
+        length = min(end - at, samples(Fraction(spoken.samples, spoken.sample_rate)))
+        return (Cue(spoken.sha256, "wav", at, length, 0, gain=layer.volume, speech=True),)
+    if not isinstance(layer, AudioLayer | VideoLayer) or layer.volume == 0 or getattr(layer, "muted", False):
+        return ()
+    source = stage.sources[layer.src]
+    if source.info.sample_rate is None:
+        return ()
+    fps = stage.canvas.fps
+    # A clip's sound starts with its first frame; a sound of its own starts on its sample.
+    lead = frame_at(exact(layer.start), fps)
+    at = sample_at_frame(stage.first + lead, fps) if isinstance(layer, VideoLayer) else base + samples(exact(layer.start))
+    asked = _asked_seconds(layer, stage)
+    stop = end if asked is None else min(end, at + samples(asked))
+    if stop <= at:
+        return ()
+    speed = exact(layer.speed)
+    own = _source_seconds(layer, stage)
+    cue = Cue(
+        source.ref.sha256, source.demuxer, at, stop - at, samples(exact(layer.trimStart) / speed),
+        samples(own) if layer.loop and own else 0, speed, layer.volume, _shape(layer, stop - at, stage, at), getattr(layer, "duck", False),
+    )  # fmt: skip
+    return (cue,)
+
+
+def _shape(layer: AudioLayer | VideoLayer, length: int, stage: Stage, at: int) -> tuple[Point, ...]:
+    shape = fades(length, samples(exact(layer.fadeIn)), samples(exact(layer.fadeOut)))
+    track = layer.keyframes.get("volume")
+    if track is not None:
+        shape = multiply(shape, _volume_points(track))
+    if isinstance(layer, VideoLayer) and (stage.overlap_in or stage.overlap_out):
+        shape = multiply(shape, _crossfade(stage, at))
+    return shape
+
+
+def _volume_points(keys: list[Keyframe]) -> tuple[Point, ...]:
+    """Keyframed volume as straight lines; a bent easing becomes sixteen of them."""
+    points: dict[int, float] = {samples(exact(keys[0].at)): keys[0].value.value}
+    for before, after in zip(keys, keys[1:], strict=False):
+        steps = 1 if after.easing == "linear" else 16
+        a, b = samples(exact(before.at)), samples(exact(after.at))
+        for step in range(1, steps + 1):
+            u = step / steps
+            points[a + round((b - a) * u)] = before.value.value + (after.value.value - before.value.value) * ease(after.easing, u)
+    return tuple(sorted(points.items()))
+
+
+def _crossfade(stage: Stage, at: int) -> tuple[Point, ...]:
+    """Clip sound fades across the overlaps of its scene; speech and effects keep their level."""
+    fps = stage.canvas.fps
+
+    def place(frame: int) -> int:
+        return sample_at_frame(stage.first + frame, fps) - at
+
+    points: dict[int, float] = {}
+    if stage.overlap_in:
+        points |= {place(0): 0.0, place(stage.overlap_in): 1.0}
+    if stage.overlap_out:
+        points |= {place(stage.frames - stage.overlap_out): 1.0, place(stage.frames): 0.0}
+    return tuple(sorted(points.items()))
+
+

@@ -1,0 +1,195 @@
+"""The last steps: sound and clips to one judged film in the store, and the film to its job's outputs with its pictures.
+
+What belongs here: the order of assembling and delivering, and what is kept by content. What does not: each step itself.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any
+
+from viralsync_pipelines.errors import ObjectMissing
+from viralsync_pipelines.movie.keys import digest
+from viralsync_pipelines.render.assemble import join
+from viralsync_pipelines.render.clips import bring_clips
+from viralsync_pipelines.render.loudness import Loudness
+from viralsync_pipelines.render.prepare import Prepared
+from viralsync_pipelines.render.previews import contact_sheet, grab, jpeg, tile_width
+from viralsync_pipelines.render.quality import Verdict, judge
+from viralsync_pipelines.render.sound import mix_sound
+from viralsync_pipelines.storage import keys
+from viralsync_pipelines.storage.store import Store
+
+
+@dataclass(frozen=True)
+class SoundNotes:
+    """What mastering measured: LUFS and dBTP, None for silence."""
+
+    before_lufs: float | None
+    lufs: float | None
+    peak: float | None
+    hit: bool
+
+
+@dataclass(frozen=True)
+class Film:
+    """A finished film in the store by content, and what is known of it. peak in dBTP, lufs None for silence."""
+
+    key: str
+    frames: int
+    seconds: float
+    size: int
+    lufs: float | None
+    peak: float | None
+    verdicts: tuple[Verdict, ...]
+    hit: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any], *, hit: bool) -> Film:
+        return Film(**{**data, "verdicts": tuple(Verdict(**v) for v in data["verdicts"]), "hit": hit})
+
+
+def ensure_sound(prepared: Prepared, store: Store, path_of: Callable[[str], Path], scratch: Path) -> SoundNotes:
+    """The film's finished sound in the store, from the cache or mixed now."""
+    notes_key = keys.sound_key(prepared.mix_key).removesuffix(".m4a") + ".json"
+    try:
+        notes = json.loads(store.get_bytes(notes_key))
+        if store.stat(keys.sound_key(prepared.mix_key)) is not None:
+            return SoundNotes(**{**notes, "hit": True})
+    except ObjectMissing:
+        pass
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="sound-", dir=scratch) as folder:
+        out = Path(folder) / "sound.m4a"
+        heard = mix_sound(prepared.plan.mix, path_of, Path(folder), out)
+        store.put_file(keys.sound_key(prepared.mix_key), out, content_type="audio/mp4", take=True)
+    found = SoundNotes(_known(heard.before.lufs), _known(heard.after.lufs), _known(heard.after.peak), False)
+    store.put_bytes(notes_key, json.dumps(asdict(found)).encode())
+    return found
+
+
+def _known(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def known_film(prepared: Prepared, store: Store) -> Film | None:
+    """The finished film when the store has it already."""
+    try:
+        notes = json.loads(store.get_bytes(keys.film_notes_key(prepared.film_key)))
+    except ObjectMissing:
+        return None
+    if store.stat(keys.film_cache_key(prepared.film_key)) is None:
+        return None
+    return Film.from_json(notes, hit=True)
+
+
+def assemble(prepared: Prepared, sound: SoundNotes, store: Store, scratch: Path) -> Film:
+    """Join, judge and keep the film. The clips come from the plan and are read from the store by key: a missing one is
+    a CLIP_MISSING, never a shorter film."""
+    known = known_film(prepared, store)
+    if known is not None:
+        return known
+    plan = prepared.plan
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="film-", dir=scratch) as name:
+        folder = Path(name)
+        clips = bring_clips(store, prepared.clip_keys, folder)
+        track = store.local_path(keys.sound_key(prepared.mix_key)) or store.fetch(keys.sound_key(prepared.mix_key), folder / "sound.m4a")
+        out = folder / "film.mp4"
+        join(clips, plan.frames, plan.canvas.fps, track, folder, out, comment=f"viralsync {prepared.film_key[:32]}")
+        loud = Loudness(-inf if sound.lufs is None else sound.lufs, -inf if sound.peak is None else sound.peak)
+        starts = [piece.start for piece in plan.pieces][1:]
+        verdicts = judge(out, plan.frames, plan.canvas.fps, starts, loud, plan.mix.loudness, plan.mix.true_peak)
+        size = out.stat().st_size
+        film = Film(prepared.film_key, plan.frames, float(plan.seconds), size, sound.lufs, sound.peak, verdicts, False)
+        store.put_file(keys.film_cache_key(prepared.film_key), out, content_type="video/mp4", take=True)
+    # Written after the film, so that notes in the store mean a whole film.
+    store.put_bytes(keys.film_notes_key(prepared.film_key), json.dumps(film.as_json()).encode())
+    return film
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a job leaves: keys of the film and its pictures, and the pictures' bytes for whoever shows them."""
+
+    output: str
+    thumbnail: str
+    poster: str
+    sheet: str
+    thumbnail_jpeg: bytes
+    sheet_jpeg: bytes
+
+
+def deliver(prepared: Prepared, job_id: str, store: Store, scratch: Path) -> Delivery:
+    """Put the film and its pictures under the job's outputs."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="deliver-", dir=scratch) as name:
+        key = keys.film_cache_key(prepared.film_key)
+        film = store.local_path(key) or store.fetch(key, Path(name) / "film.mp4")
+        pictures = _pictures(prepared, film, store)
+        store.put_file(keys.output_key(job_id), film, content_type="video/mp4")
+    outputs = (keys.thumbnail_key(job_id), keys.poster_key(job_id), keys.contact_sheet_key(job_id))
+    for place, data in zip(outputs, pictures, strict=True):
+        store.put_bytes(place, data, content_type="image/jpeg")
+    return Delivery(keys.output_key(job_id), *outputs, pictures[0], pictures[2])
+
+
+def _pictures(prepared: Prepared, film: Path, store: Store) -> tuple[bytes, bytes, bytes]:
+    """Thumbnail, poster and contact sheet, kept with the film by content."""
+    names = [f"cache/films/{prepared.film_key[:2]}/{prepared.film_key}.{kind}.jpg" for kind in ("thumbnail", "poster", "sheet")]
+    try:
+        kept = [store.get_bytes(name) for name in names]
+        return kept[0], kept[1], kept[2]
+    except ObjectMissing:
+        pass
+    plan = prepared.plan
+    moments = sheet_moments(plan.frames, plan.canvas.fps, [scene.first for scene in plan.scenes])
+    # The poster is the first picture a third into the film: titles have come in by then, and nothing fades out yet.
+    poster = grab(film, [plan.seconds / 3], plan.canvas.width)[0]
+    tiles = grab(film, moments, tile_width((plan.canvas.width, plan.canvas.height)))
+    small = poster.resize((320, max(2, round(320 * poster.height / poster.width))))
+    made = (jpeg(small), jpeg(poster, 90), jpeg(contact_sheet(tiles)))
+    for name, data in zip(names, made, strict=True):
+        store.put_bytes(name, data, content_type="image/jpeg")
+    return made
+
+
+def sheet_moments(frames: int, fps: Fraction, firsts: Sequence[int]) -> list[Fraction]:
+    """Up to 24 moments for a contact sheet: the middle of every scene, or evenly spaced when there are too many or too few."""
+    edges = [*firsts, frames]
+    middles = [Fraction(a + b, 2) / fps for a, b in zip(edges, edges[1:], strict=False)]
+    if 6 <= len(middles) <= 24:
+        return middles
+    count = 24 if len(middles) > 24 else 12
+    return [Fraction(frames * (2 * i + 1), 2 * count) / fps for i in range(count)]
+
+
+def output_facts(prepared: Prepared, film: Film) -> dict[str, Any]:
+    """The film's facts under the wire's names (mediaData)."""
+    canvas = prepared.plan.canvas
+    return {"duration": film.seconds, "width": canvas.width, "height": canvas.height, "fileSize": film.size}
+
+
+def provenance(prepared: Prepared, film: Film) -> dict[str, Any]:
+    """Where everything came from: inputs by hash, tools, keys, loudness. Kept beside the film."""
+    return {
+        "film": film.as_json(),
+        "clips": list(prepared.clip_keys),
+        "mix": prepared.mix_key,
+        "tools": asdict(prepared.made_with),
+        "inputs": [{"uri": s.ref.uri, "sha256": s.ref.sha256, "kind": s.ref.kind} for s in prepared.plan.sources.values()],
+        "voices": [
+            {"engine": s.engine, "voice": s.voice, "sha256": s.sha256, "words": [asdict(w) for w in s.words]}
+            for s in prepared.plan.speech.values()
+        ],
+        "plan": digest(list(prepared.clip_keys)),
+    }

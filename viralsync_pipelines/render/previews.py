@@ -1,0 +1,63 @@
+"""Pictures of a finished film: thumbnail, poster and contact sheet, from its key frames.
+
+What belongs here: grabbing and arranging frames. What does not: where they are kept (deliver.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SHEET_COLUMNS = 6
+_SHEET_TILE = 200
+
+
+def grab(film: Path, moments: Sequence[Fraction], width: int) -> list[Image]:
+    """The key frame at or before each moment (seconds), `width` pixels wide. A seek and one decoded frame each."""
+    import av
+    from PIL import Image as Pictures
+
+    images: list[Image] = []
+    with av.open(str(film)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        for moment in moments:
+            container.seek(int(moment / (stream.time_base or Fraction(1))), stream=stream)
+            frame = next(container.decode(stream))
+            height = max(2, round(frame.height * width / frame.width))
+            small = frame.reformat(width=width, height=height, format="rgb24", src_colorspace="ITU709")
+            images.append(Pictures.fromarray(small.to_ndarray()))
+    return images
+
+
+def jpeg(image: Image, quality: int = 85) -> bytes:
+    """The image as JPEG bytes."""
+    out = BytesIO()
+    image.save(out, "JPEG", quality=quality, optimize=True)
+    return out.getvalue()
+
+
+def contact_sheet(images: Sequence[Image]) -> Image:
+    """Images in rows of six, edge to edge with a thin gap."""
+    from PIL import Image as Pictures
+
+    gap = 4
+    wide, tall = images[0].size
+    columns = min(_SHEET_COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    sheet = Pictures.new("RGB", (columns * (wide + gap) + gap, rows * (tall + gap) + gap), (24, 24, 27))
+    for index, image in enumerate(images):
+        sheet.paste(image, (gap + index % columns * (wide + gap), gap + index // columns * (tall + gap)))
+    return sheet
+
+
+def tile_width(canvas: tuple[int, int]) -> int:
+    """The width of a sheet's tile: landscape films get wider ones, so that all are about as large."""
+    width, height = canvas
+    return int(_SHEET_TILE * max(1.0, (width / height) ** 0.5) / 2) * 2
