@@ -34,7 +34,7 @@ up: $(STAMP)
 
 # Needs uv; writes exact versions with hashes and no index address.
 lock:
-	uv pip compile pyproject.toml --extra dev --extra notebook --extra heic --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra notebook --extra heic --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --no-strip-extras -o requirements.lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info

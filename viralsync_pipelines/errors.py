@@ -77,7 +77,8 @@ class MovieInvalid(ViralsyncError):
 
 
 class SourceError(ViralsyncError):
-    """A source could not be brought in: SOURCE_NOT_FOUND, SOURCE_REFUSED, SOURCE_UNREADABLE, SOURCE_CHANGED, SOURCE_TOO_LARGE."""
+    """A source could not be brought in: SOURCE_NOT_FOUND, SOURCE_REFUSED, SOURCE_UNREADABLE, SOURCE_CHANGED, SOURCE_TOO_LARGE,
+    SOURCE_UNAVAILABLE (a server or the store is down: worth another run), DISK_FULL."""
 
     code = "SOURCE_UNREADABLE"
 
@@ -129,7 +130,8 @@ class ClipMissing(RenderError):
 
 
 class StoreError(ViralsyncError):
-    """The store refused or broke: STORE_UNAVAILABLE, STORE_REFUSED, STORE_KEY_INVALID."""
+    """The store refused or broke: STORE_UNAVAILABLE, STORE_REFUSED, STORE_KEY_INVALID, STORE_FILE_UNREADABLE, DISK_FULL,
+    PLAN_IMMUTABLE, PLAN_CHANGED, MOVIE_NOT_FOUND."""
 
     code = "STORE_UNAVAILABLE"
 

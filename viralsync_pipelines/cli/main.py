@@ -1,6 +1,6 @@
-"""`viralsync ...`: the composition root outside Dagster. Parses arguments, opens the studio, prints what happened.
+"""`viralsync ...`: the composition root outside Dagster. Parses arguments, runs one command, says what went wrong.
 
-What belongs here: commands and their exit codes. What does not: how a terminal is drawn (terminal.py) or anything is made.
+What belongs here: the parser, and errors as words and exit codes. What does not: how a terminal is drawn (terminal.py), commands.
 
 Exit codes: 0 done, 1 the render failed, 2 the movie or the arguments are wrong, 3 a setting or the store is unusable, 130 interrupted.
 """
@@ -13,57 +13,98 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from viralsync_pipelines.cli.inputs import ArgumentsWrong
 from viralsync_pipelines.errors import MovieInvalid, SettingsError, StoreError, ViralsyncError
-from viralsync_pipelines.settings import Settings
 
 EXIT_DONE, EXIT_FAILED, EXIT_INVALID, EXIT_SETTINGS, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+_CODES = """\
+exit codes:
+  0    done
+  1    the render failed; finished scenes are kept, run it again
+  2    the movie or the arguments are wrong
+  3    a setting or the store is unusable
+  130  interrupted; finished scenes are kept, run it again
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises: faults are told by main(), as JSON when JSON was asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ArgumentsWrong(f"{message}; `{self.prog} --help` shows what is understood")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    if not hasattr(args, "run"):
-        parser.print_help()
-        return EXIT_INVALID
+    words = sys.argv[1:] if argv is None else list(argv)
+    as_json = "--json" in words
     try:
-        settings = Settings.from_env(os.environ, cwd=Path.cwd())
-        return int(args.run(args, settings))
-    except MovieInvalid as error:
-        return _told(args, error, EXIT_INVALID)
+        parser = _parser()
+        args = parser.parse_args(words)
+        if not hasattr(args, "run"):
+            parser.print_help()
+            return EXIT_INVALID
+        return _run(args)
+    except (MovieInvalid, ArgumentsWrong) as error:
+        return _told(error, EXIT_INVALID, as_json)
     except (SettingsError, StoreError) as error:
-        return _told(args, error, EXIT_SETTINGS)
+        return _told(error, EXIT_SETTINGS, as_json)
     except ViralsyncError as error:
-        return _told(args, error, EXIT_FAILED)
+        return _told(error, EXIT_FAILED, as_json)
     except KeyboardInterrupt:
-        print("\nInterrupted. Run the same command again: finished scenes are kept.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _told(
+            ViralsyncError("interrupted; run the same command again, finished scenes are kept", code="INTERRUPTED"),
+            EXIT_INTERRUPTED, as_json,
+        )  # fmt: skip
 
 
-def _told(args: argparse.Namespace, error: ViralsyncError, status: int) -> int:
-    if getattr(args, "json", False):
+def _run(args: argparse.Namespace) -> int:
+    from viralsync_pipelines.settings import Settings
+
+    try:
+        status = int(args.run(args, Settings.from_env(os.environ, cwd=Path.cwd())))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read our output has had enough, as `| head` does. Nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        place = error.filename or "a file"
+        told = f"{place} cannot be used ({error.strerror or error}); check VIRALSYNC_HOME and VIRALSYNC_STORE, and the disk's space"
+        raise SettingsError(told) from error
+
+
+def _told(error: ViralsyncError, status: int, as_json: bool) -> int:
+    if as_json:
         body: dict[str, Any] = {"error": error.message, "code": error.code}
         if isinstance(error, MovieInvalid):
             body["problems"] = [p.as_json() for p in error.problems]
-        print(json.dumps(body, ensure_ascii=False))
+        print(json.dumps(body))
+    elif isinstance(error, MovieInvalid):
+        from viralsync_pipelines.cli.terminal import show_problems
+
+        show_problems(error.problems)
     else:
-        print(str(error), file=sys.stderr)
+        print(f"{error.code}: {error.message}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
     return status
 
 
-_CODES = "Exit codes: 0 done, 1 failed, 2 wrong movie or arguments, 3 settings or store, 130 interrupted."
-
-
 def _parser() -> argparse.ArgumentParser:
-    from viralsync_pipelines.cli import movies, render, serve
+    from viralsync_pipelines.cli import demo, movies, plan, render, serve
 
-    parser = argparse.ArgumentParser(prog="viralsync", description="A movie JSON goes in, a finished short film comes out.", epilog=_CODES)
+    parser = _Parser(
+        prog="viralsync",
+        description="A movie JSON goes in, a finished short film comes out.",
+        epilog=_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(title="commands", metavar="<command>")
-    render.add_to(commands)
-    movies.add_to(commands)
-    serve.add_to(commands)
+    for module in (demo, render, plan, movies, serve):
+        module.add_to(commands)
     return parser
 
 

@@ -7,11 +7,15 @@ classes have no public path, and its own `env:` has no default, so a plain dagst
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.execution.compute_logs import redirect_to_file
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
@@ -36,11 +40,17 @@ class HomeStorage(DagsterSqliteStorage):
         if settings.database_url is not None:
             from dagster_postgres import DagsterPostgresStorage
 
-            # SQLAlchemy 2.1 takes postgresql:// for psycopg 3; dagster-postgres brings psycopg 2.
-            url = settings.database_url.replace("postgresql://", "postgresql+psycopg2://", 1)
-            return DagsterPostgresStorage(url, should_autocreate_tables=True, inst_data=inst_data)
+            return DagsterPostgresStorage(postgres_url(settings.database_url), should_autocreate_tables=True, inst_data=inst_data)
         settings.dagster_home.mkdir(parents=True, exist_ok=True)
         return DagsterSqliteStorage.from_local(str(settings.dagster_home), inst_data=inst_data)
+
+
+def postgres_url(url: str) -> str:
+    """The address with its driver named: SQLAlchemy 2.1 takes postgresql:// for psycopg 3, dagster-postgres brings psycopg 2."""
+    for plain in ("postgresql://", "postgres://"):
+        if url.startswith(plain):
+            return "postgresql+psycopg2://" + url.removeprefix(plain)
+    return url
 
 
 class HomeArtifacts(LocalArtifactStorage):
@@ -56,7 +66,7 @@ class HomeArtifacts(LocalArtifactStorage):
 
 
 class HomeComputeLogs(LocalComputeLogManager):
-    """What steps print."""
+    """What steps print, in files that the UI shows."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -64,4 +74,19 @@ class HomeComputeLogs(LocalComputeLogManager):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
-        return LocalComputeLogManager(str(_settings().dagster_home / "logs"), inst_data=inst_data)
+        return HomeComputeLogs(str(_settings().dagster_home / "logs"), inst_data=inst_data)
+
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
+        """Into the files only. Dagster's own also starts two `tail` and two Python processes a step to print it all once more.
+
+        Descriptors 1 and 2 are caught, not sys.stderr: a command that runs a job in its own process goes on drawing there.
+        """
+        out, err = (
+            self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind]) for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
+        )
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        with redirect_to_file(sys.__stdout__, out), redirect_to_file(sys.__stderr__, err):
+            yield CapturedLogContext(log_key)
+        done: Any = self.complete_artifact_path
+        Path(done(log_key)).touch()

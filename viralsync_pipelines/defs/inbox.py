@@ -8,9 +8,9 @@ from typing import Any
 
 import dagster as dg
 
-from viralsync_pipelines.defs.movies import MOVIES
 from viralsync_pipelines.defs.registry import keep_version, parse_document, register
 from viralsync_pipelines.defs.resources import StudioResource
+from viralsync_pipelines.defs.take import MOVIES
 from viralsync_pipelines.errors import MovieInvalid, ObjectMissing
 from viralsync_pipelines.movie.keys import digest
 from viralsync_pipelines.render.prepare import movie_id_of, read_spec

@@ -1,4 +1,4 @@
-"""The assets `narration` and `movie`: ops that fan out per line and per scene. Thin on purpose; the work is in render/ and speech/.
+"""The asset `movie`: plan, a fan-out per scene, sound, assembly and delivery. Thin on purpose; the work is in render/.
 
 What belongs here: ops, their metadata and checks, and how they hang together. What does not: how anything is made.
 """
@@ -9,107 +9,27 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
-from viralsync_pipelines.defs.registry import find_document
-from viralsync_pipelines.defs.resources import StudioResource
-from viralsync_pipelines.defs.studio import Studio
-from viralsync_pipelines.errors import MovieInvalid, SceneFailed, ViralsyncError
+from viralsync_pipelines.defs.part import part_json, parts_of, read_part
+from viralsync_pipelines.defs.resources import StudioResource, settings_now
+from viralsync_pipelines.defs.scratch import sweep_scratch
+from viralsync_pipelines.defs.studio import Studio, scratch_root
+from viralsync_pipelines.defs.take import MOVIES, Take, at_work, failure_of, job_id_of, refusal_of, wanted
+from viralsync_pipelines.errors import SceneFailed, ViralsyncError
 from viralsync_pipelines.movie.encoding import ENCODERS
-from viralsync_pipelines.movie.plan import lines
-from viralsync_pipelines.movie.script import Line
+from viralsync_pipelines.movie.picture import Piece
 from viralsync_pipelines.render import deliver
 from viralsync_pipelines.render.clips import Clip, ensure_clip, has_clip
 from viralsync_pipelines.render.ffmpeg import Progress
-from viralsync_pipelines.render.lifeline import tie_to_parent
-from viralsync_pipelines.render.prepare import Prepared, prepared_json, read_prepared, read_spec
+from viralsync_pipelines.render.prepare import Prepared, prepared_json, read_prepared
 from viralsync_pipelines.render.quality import CHECKS
 from viralsync_pipelines.render.shelf import footage_of
 from viralsync_pipelines.storage.keys import clip_key, plan_key
 from viralsync_pipelines.storage.plans import write_plan
 
-JOB_TAG = "viralsync/job_id"
-MOVIES = dg.DynamicPartitionsDefinition(name="movies")
 POOL = "ffmpeg"
 # A progress line costs a write to Dagster's event log (6 ms in SQLite): one a second shows movement and costs nothing.
 _PROGRESS_EVERY_S = 1.0
-
-
-class Take(dg.Config):
-    """What to render when it is not simply the registered movie. All empty: the partition's movie as it is registered."""
-
-    movie: dict[str, Any] = Field(default_factory=dict, description="A movie JSON that replaces the registered one for this run.")
-    document: str = Field(default="", description="Store key of a movie JSON that replaces the registered one for this run.")
-    folder: str = Field(default="", description="Folder that the movie's relative paths start from (command line only).")
-    variables: dict[str, Any] = Field(default_factory=dict, description="Values for the movie's variables.")
-    draft: bool = Field(default=False, description="Half size and fast; the same timing.")
-
-
-def job_id_of(context: dg.OpExecutionContext) -> str:
-    """The job this run belongs to: its tag, or the run's own id when it was launched in the Dagster UI."""
-    tagged = context.run.tags.get(JOB_TAG)
-    return tagged or "job_" + context.run_id.replace("-", "")[:12]
-
-
-def _studio(context: dg.OpExecutionContext, folder: str, resource: StudioResource) -> Studio:
-    from pathlib import Path
-
-    tie_to_parent()
-    studio = resource.create_studio()
-    return studio.beside(Path(folder)) if folder else studio
-
-
-def _document(context: dg.OpExecutionContext, studio: Studio, config: Take) -> dict[str, Any]:
-    return config.movie or find_document(studio.store, context.partition_key, config.document)
-
-
-def _stop(error: ViralsyncError) -> dg.Failure:
-    """The error as Dagster shows it. Running the same bytes again would end the same way, so Dagster must not retry."""
-    metadata: dict[str, Any] = {"code": error.code}
-    if isinstance(error, MovieInvalid):
-        metadata["problems"] = dg.MetadataValue.json([p.as_json() for p in error.problems])
-    return dg.Failure(description=str(error), metadata=metadata, allow_retries=False)
-
-
-@dg.op(out=dg.DynamicOut(dict), description="Every distinct line that the movie has spoken.")
-def find_lines(context: dg.OpExecutionContext, config: Take, studio: StudioResource) -> Iterator[dg.DynamicOutput[dict[str, Any]]]:
-    desk = _studio(context, config.folder, studio)
-    try:
-        movie, _ = read_spec(_document(context, desk, config), config.variables)
-    except ViralsyncError as error:
-        raise _stop(error) from error
-    for number, line in enumerate(lines(movie), 1):
-        yield dg.DynamicOutput(line.__dict__, mapping_key=f"line_{number:03d}")
-
-
-@dg.op(description="Speaks one line, or finds it spoken already.")
-def speak_line(context: dg.OpExecutionContext, line: dict[str, Any], studio: StudioResource) -> dict[str, Any]:
-    from viralsync_pipelines.speech.cache import speak_cached
-
-    desk = _studio(context, "", studio)
-    desk.scratch.mkdir(parents=True, exist_ok=True)
-    try:
-        spoken, hit = speak_cached(Line(**line), desk.store, desk.scratch)
-    except ViralsyncError as error:
-        raise _stop(error) from error
-    context.log.info(f"{'found' if hit else 'spoke'} {spoken.duration:.2f} s: {line['text'][:80]}")
-    context.add_output_metadata(
-        {"cache": "hit" if hit else "miss", "seconds": round(spoken.duration, 3), "words": len(spoken.words), "text": line["text"],
-         "engine": spoken.engine, "voice": spoken.voice}
-    )  # fmt: skip
-    return spoken.as_json()
-
-
-@dg.op(description="The movie's narration: every line with its words and their times.")
-def gather_narration(context: dg.OpExecutionContext, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    seconds = sum(line["samples"] / line["sample_rate"] for line in lines)
-    context.add_output_metadata({"lines": len(lines), "seconds": round(seconds, 2), "words": sum(len(line["words"]) for line in lines)})
-    return lines
-
-
-@dg.graph_asset(partitions_def=MOVIES, group_name="movies", description="Every spoken line of the movie, with word timings.")
-def narration() -> Any:
-    return gather_narration(find_lines().map(speak_line).collect())
 
 
 @dg.op(
@@ -118,15 +38,17 @@ def narration() -> Any:
     description="Reads the movie, brings its sources in, and lays out every frame and sample.",
 )
 def plan_film(context: dg.OpExecutionContext, config: Take, studio: StudioResource) -> Iterator[Any]:
-    desk = _studio(context, config.folder, studio)
     job = job_id_of(context)
+    sweep_scratch(scratch_root(settings_now()), time.time())
     try:
-        prepared = desk.prepare(_document(context, desk, config), config.variables, draft=config.draft)
-        plan_hash = write_plan(desk.store, job, prepared_json(prepared))
+        document, folder = wanted(context, config)
+        with at_work(studio, folder) as desk:
+            prepared = desk.prepare(document, config.variables, draft=config.draft)
+            plan_hash = write_plan(desk.store, job, prepared_json(prepared))
+            hits = sum(has_clip(desk.store, key) for key in prepared.clip_keys)
     except ViralsyncError as error:
-        raise _stop(error) from error
+        raise refusal_of(context, error) from error
     plan = prepared.plan
-    hits = sum(has_clip(desk.store, key) for key in prepared.clip_keys)
     context.log.info(f"{len(plan.scenes)} scenes, {plan.frames} frames; {hits} of {len(prepared.clip_keys)} clips are in the cache")
     yield dg.Output(
         job,
@@ -136,9 +58,9 @@ def plan_film(context: dg.OpExecutionContext, config: Take, studio: StudioResour
             "cache_misses": len(prepared.clip_keys) - hits, "plan": plan_key(job), "hash": plan_hash, "film": prepared.film_key,
         },
     )  # fmt: skip
-    for index, scene in enumerate(plan.scenes):
+    for index, (scene, part) in enumerate(zip(plan.scenes, parts_of(prepared), strict=True)):
         yield dg.DynamicOutput(
-            {"job": job, "scene": index, "id": scene.id}, mapping_key=f"scene_{index + 1:03d}", output_name="scenes",
+            {"number": index + 1, "id": scene.id, "part": part_json(part)}, mapping_key=f"scene_{index + 1:03d}", output_name="scenes",
             metadata={"scene": scene.id, "frames": scene.frames},
         )  # fmt: skip
 
@@ -149,34 +71,26 @@ def _prepared(studio: Studio, job: str) -> Prepared:
 
 @dg.op(pool=POOL, description="Renders one scene and the transition that brings it in, or finds them rendered already.")
 def render_scene(context: dg.OpExecutionContext, scene: dict[str, Any], studio: StudioResource) -> list[str]:
-    desk = _studio(context, "", studio)
-    prepared = _prepared(desk, scene["job"])
     try:
-        clips = _render(context, desk, prepared, scene["scene"])
+        with at_work(studio) as desk:
+            clips = _render(context, desk, read_part(scene["part"]), scene["id"], scene["number"])
+            metadata = _scene_metadata(desk, scene["id"], clips)
     except SceneFailed as error:
-        raise _stop(error) from error
-    made = [clip for clip in clips if not clip.hit]
-    metadata: dict[str, Any] = {
-        "scene": scene["id"], "cache": "miss" if made else "hit", "frames": sum(clip.frames for clip in clips),
-        "clips": [clip.key for clip in clips],
-    }  # fmt: skip
-    if made:
-        metadata["frames_per_second"] = round(max(clip.fps for clip in made), 1)
-    shown = desk.store.local_path(clip_key(clips[-1].key)) if clips else None
-    if shown is not None:
-        metadata["thumbnail"] = _thumbnail(shown)
-    context.add_output_metadata(metadata, mapping_key=None)
+        raise failure_of(error) from error
+    except Exception as error:
+        # Whatever it was: the run's failure names the scene.
+        told = str(error) if isinstance(error, ViralsyncError) else f"{type(error).__name__}: {error}"
+        raise failure_of(SceneFailed(scene["id"], told)) from error
+    context.add_output_metadata(metadata)
     return [clip.key for clip in clips]
 
 
-def _render(context: dg.OpExecutionContext, desk: Studio, prepared: Prepared, index: int) -> list[Clip]:
-    plan = prepared.plan
-    mine = [(p, k) for p, k in zip(plan.pieces, prepared.clip_keys, strict=True) if p.scene == index]
-    total = sum(piece.count for piece, _ in mine)
+def _render(context: dg.OpExecutionContext, desk: Studio, part: Prepared, scene_id: str, number: int) -> list[Clip]:
+    plan = part.plan
+    total = sum(piece.count for piece in plan.pieces)
     clips: list[Clip] = []
     bench = desk.bench(plan)
-    scene_id = plan.scenes[index].id
-    for piece, key in mine:
+    for piece, key in zip(plan.pieces, part.clip_keys, strict=True):
         done = sum(clip.frames for clip in clips)
         last = 0.0
 
@@ -184,22 +98,33 @@ def _render(context: dg.OpExecutionContext, desk: Studio, prepared: Prepared, in
             nonlocal last
             if time.monotonic() - last >= _PROGRESS_EVERY_S:
                 last = time.monotonic()
-                context.log.info(progress_line(index, done + progress.frame, total, progress.fps))
+                context.log.info(progress_line(number, done + progress.frame, total, progress.fps))
 
-        clips.append(ensure_clip(piece, key, plan.canvas, ENCODERS[plan.quality], bench, scene_id, report))
-        if not clips[-1].hit:
-            try:
-                desk.shelf.check(plan, footage_of([piece]))
-            except ViralsyncError as error:
-                desk.store.delete(clip_key(key))
-                raise SceneFailed(scene_id, str(error)) from error
-    context.log.info(progress_line(index, total, total, 0.0))
+        def unchanged(piece: Piece = piece) -> None:
+            desk.shelf.check(plan, footage_of([piece]))
+
+        clips.append(ensure_clip(piece, key, plan.canvas, ENCODERS[plan.quality], bench, scene_id, report, unchanged))
+    context.log.info(progress_line(number, total, total, max((clip.fps for clip in clips), default=0.0)))
     return clips
 
 
+def _scene_metadata(desk: Studio, scene_id: str, clips: list[Clip]) -> dict[str, Any]:
+    made = [clip for clip in clips if not clip.hit]
+    metadata: dict[str, Any] = {
+        "scene": scene_id, "cache": "miss" if made else "hit", "frames": sum(clip.frames for clip in clips),
+        "rendered_frames": sum(clip.frames for clip in made), "clips": [clip.key for clip in clips],
+    }  # fmt: skip
+    if made:
+        metadata["frames_per_second"] = round(max(clip.fps for clip in made), 1)
+    shown = desk.store.local_path(clip_key(clips[-1].key)) if clips else None
+    if shown is not None:
+        metadata["thumbnail"] = _thumbnail(shown)
+    return metadata
+
+
 def progress_line(scene: int, frame: int, total: int, fps: float) -> str:
-    """One line of a step's log that people read and orchestrator/progress.py parses."""
-    return f"scene {scene + 1}: frame {frame} of {total}, {fps:.0f} frames a second"
+    """One line of a step's log that people read and orchestrator/foreground.py parses."""
+    return f"scene {scene}: frame {frame} of {total}, {fps:.0f} frames a second"
 
 
 def _thumbnail(clip: Any) -> Any:
@@ -214,12 +139,15 @@ def _thumbnail(clip: Any) -> Any:
 
 @dg.op(pool=POOL, description="The film's whole sound: voice, clips, effects and beds, mixed once and brought to its loudness.")
 def mix_film_sound(context: dg.OpExecutionContext, plan: str, studio: StudioResource) -> dict[str, Any]:
-    desk = _studio(context, "", studio)
-    prepared = _prepared(desk, plan)
-    try:
-        sound = deliver.ensure_sound(prepared, desk.store, desk.shelf.finder(prepared.plan), desk.scratch)
-    except ViralsyncError as error:
-        raise _stop(error) from error
+    with at_work(studio) as desk:
+        prepared = _prepared(desk, plan)
+        heard = tuple(dict.fromkeys(cue.source for cue in prepared.plan.mix.cues))
+        try:
+            sound = deliver.ensure_sound(
+                prepared, desk.store, desk.shelf.finder(prepared.plan), desk.scratch, lambda: desk.shelf.check(prepared.plan, heard)
+            )
+        except ViralsyncError as error:
+            raise failure_of(error) from error
     context.add_output_metadata(
         {"cache": "hit" if sound.hit else "miss", "cues": len(prepared.plan.mix.cues), "loudness_before": sound.before_lufs,
          "loudness": sound.lufs, "true_peak": sound.peak}
@@ -231,12 +159,12 @@ def mix_film_sound(context: dg.OpExecutionContext, plan: str, studio: StudioReso
 def assemble_film(
     context: dg.OpExecutionContext, plan: str, clips: list[list[str]], sound: dict[str, Any], studio: StudioResource
 ) -> dict[str, Any]:
-    desk = _studio(context, "", studio)
-    prepared = _prepared(desk, plan)
-    try:
-        film = deliver.assemble(prepared, deliver.SoundNotes(**sound), desk.store, desk.scratch)
-    except ViralsyncError as error:
-        raise _stop(error) from error
+    with at_work(studio) as desk:
+        prepared = _prepared(desk, plan)
+        try:
+            film = deliver.assemble(prepared, deliver.SoundNotes(**sound), desk.store, desk.scratch)
+        except ViralsyncError as error:
+            raise failure_of(error) from error
     context.log.info(f"{film.frames} frames, {film.size / 1e6:.1f} MB, from {len(prepared.clip_keys)} clips")
     context.add_output_metadata({"cache": "hit" if film.hit else "miss", "frames": film.frames, "bytes": film.size})
     return film.as_json()
@@ -249,19 +177,22 @@ def assemble_film(
 def finalize_film(context: dg.OpExecutionContext, plan: str, film: dict[str, Any], studio: StudioResource) -> Iterator[Any]:
     from base64 import b64encode
 
-    desk = _studio(context, "", studio)
-    prepared = _prepared(desk, plan)
     made = deliver.Film.from_json(film, hit=bool(film["hit"]))
-    delivery = deliver.deliver(prepared, plan, desk.store, desk.scratch)
-    desk.store.put_bytes(f"outputs/{plan}/render.json", json.dumps(deliver.provenance(prepared, made)).encode())
-    link = desk.store.url(delivery.output)
+    with at_work(studio) as desk:
+        prepared = _prepared(desk, plan)
+        try:
+            delivery = deliver.deliver(prepared, plan, desk.store, desk.scratch)
+            desk.store.put_bytes(f"outputs/{plan}/render.json", json.dumps(deliver.provenance(prepared, made)).encode())
+        except ViralsyncError as error:
+            raise failure_of(error) from error
+        link, poster = desk.store.url(delivery.output), desk.store.url(delivery.poster)
     facts = {"job": plan, "key": delivery.output, "url": link, **deliver.output_facts(prepared, made)}
     yield dg.Output(
         facts,
         "film",
         metadata={
             "film": dg.MetadataValue.url(link), "contact_sheet": _picture(b64encode(delivery.sheet_jpeg).decode()),
-            "poster": dg.MetadataValue.url(desk.store.url(delivery.poster)),
+            "poster": dg.MetadataValue.url(poster),
             "thumbnail": _picture(b64encode(delivery.thumbnail_jpeg).decode()),
             "duration_s": made.seconds, "frames": made.frames, "loudness_lufs": made.lufs, "true_peak_dbtp": made.peak,
             "size_bytes": made.size, "width": facts["width"], "height": facts["height"], "job": plan,

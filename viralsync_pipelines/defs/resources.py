@@ -10,11 +10,10 @@ from typing import Any
 
 import dagster as dg
 
-from viralsync_pipelines.defs.store import StoreResource
 from viralsync_pipelines.defs.studio import Studio, open_studio
 from viralsync_pipelines.settings import Settings
 from viralsync_pipelines.storage.keys import value_key
-from viralsync_pipelines.storage.store import Store
+from viralsync_pipelines.storage.store import Store, open_store
 
 
 def settings_now() -> Settings:
@@ -25,8 +24,11 @@ def settings_now() -> Settings:
 def store_of(settings: Settings) -> Store:
     """The store that the settings name; buckets are reached through dagster-aws's S3Resource."""
     if settings.store.startswith("file://"):
-        return StoreResource(url=settings.store).create_store()
+        return open_store(settings.store, None)
+    # dagster-aws brings every service of AWS along: 1.5 CPU-s to import, which a local store never pays.
     from dagster_aws.s3 import S3Resource
+
+    from viralsync_pipelines.defs.store import StoreResource
 
     s3 = S3Resource(
         region_name=None if settings.s3_region == "auto" and settings.s3_url is None else settings.s3_region,

@@ -5,23 +5,25 @@ What belongs here: putting stores, caches, fonts and engines together. What does
 
 from __future__ import annotations
 
-import shutil
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from viralsync_pipelines.defs.scratch import own_scratch
+from viralsync_pipelines.errors import SettingsError
 from viralsync_pipelines.movie.plan import MoviePlan
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.render.artwork import Easel
 from viralsync_pipelines.render.clips import Bench
 from viralsync_pipelines.render.fonts import FontBook, open_font_book
-from viralsync_pipelines.render.prepare import Desk, Prepared, prepare
+from viralsync_pipelines.render.prepare import Desk, Prepared, prepare, settle
 from viralsync_pipelines.render.shelf import Shelf
 from viralsync_pipelines.render.sources import Sources
 from viralsync_pipelines.settings import Settings
 from viralsync_pipelines.storage.keys import output_key
-from viralsync_pipelines.storage.store import BucketPlace, Store, place_of
+from viralsync_pipelines.storage.store import BucketPlace, S3Access, Store, open_store, place_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,15 @@ class Studio:
         return speak_cached(line, self.store, self.scratch)[0]
 
     def prepare(self, document: Mapping[str, Any], variables: Mapping[str, Any], *, draft: bool = False) -> Prepared:
-        desk = Desk(self.sources, self.fonts, self.speak, self.shelf)
-        return prepare(document, desk, variables=variables, draft=draft)
+        return prepare(document, self._desk, variables=variables, draft=draft)
+
+    def settle(self, document: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The document with every template worked out, times that had to be measured included."""
+        return settle(document, self._desk, variables=variables)
+
+    @property
+    def _desk(self) -> Desk:
+        return Desk(self.sources, self.fonts, self.speak, self.shelf)
 
     def bench(self, plan: MoviePlan) -> Bench:
         """What rendering pieces of this plan needs."""
@@ -54,6 +63,11 @@ class Studio:
         return replace(self, sources=replace(self.sources, allow_local=True, base_dir=folder))
 
 
+def scratch_root(settings: Settings) -> Path:
+    """Where every process of this machine has its folder of temporary files."""
+    return settings.home / "scratch"
+
+
 def open_studio(settings: Settings, store: Store) -> Studio:
     """Open a studio. Reads nothing yet: caches and fonts are touched at first use."""
     cache = settings.home / "sources"
@@ -61,7 +75,7 @@ def open_studio(settings: Settings, store: Store) -> Studio:
     bucket = (place.bucket, place.prefix) if isinstance(place, BucketPlace) else None
     return Studio(
         store=store,
-        scratch=settings.home / "scratch",
+        scratch=own_scratch(scratch_root(settings)),
         sources=Sources(
             cache=cache,
             store=store,
@@ -75,18 +89,37 @@ def open_studio(settings: Settings, store: Store) -> Studio:
     )
 
 
+def store_without_dagster(settings: Settings) -> Store:
+    """The store that the settings name, for programs that do not otherwise need Dagster (importing it takes two seconds)."""
+    bucket = settings.store.startswith("s3://")
+    access = S3Access(settings.s3_access_key, settings.s3_secret_key, settings.s3_url, settings.s3_region, settings.s3_public_url)
+    return open_store(settings.store, access if bucket else None)
+
+
+class _LateClient:
+    """An httpx client that is opened by the first request: httpx and its TLS context take 0.4 s, and most movies need neither."""
+
+    def __init__(self, allow: tuple[str, ...]) -> None:
+        self._allow = allow
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        with self._lock:
+            if self._client is None:
+                from viralsync_pipelines.http import open_client
+
+                self._client = open_client(allow=self._allow)
+        return getattr(self._client, name)
+
+
 def _web(settings: Settings) -> Any:
-    from viralsync_pipelines.http import open_client
+    from viralsync_pipelines.addresses import Allow
     from viralsync_pipelines.render.download import Web
 
-    return Web(open_client(allow=settings.allow_hosts))
-
-
-def sweep_scratch(scratch: Path, older_than_s: float, now_s: float) -> int:
-    """Remove temporary folders that a killed step left behind; how many."""
-    gone = 0
-    for entry in scratch.glob("*") if scratch.is_dir() else ():
-        if now_s - entry.stat().st_mtime > older_than_s:
-            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
-            gone += 1
-    return gone
+    try:
+        Allow.of(settings.allow_hosts)
+    except ValueError as error:
+        raise SettingsError(f"VIRALSYNC_ALLOW_HOSTS: {error}") from error
+    client: Any = _LateClient(settings.allow_hosts)
+    return Web(client)

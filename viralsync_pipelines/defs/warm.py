@@ -1,21 +1,31 @@
-"""Imported once by each run's forkserver, so that every step starts with all it needs: see EXECUTION in build.py.
+"""Imported once by each run's forkserver, so that every step starts with all it needs: see build.py.
 
-What belongs here: imports that every step pays for otherwise. Measured: with Dagster and the definitions alone preloaded, a step
-still imports 520 modules and burns 0.7 CPU-s before its first line; running one tiny job here brings that to 0.2.
+What belongs here: imports and constructions that every step pays for otherwise, and nothing that a fork cannot share (threads,
+connections, open files). Measured: with Dagster and the definitions alone preloaded, a step imports 520 modules and burns 0.7 CPU-s
+before its first line; with this it imports none and burns 0.1.
 """
 
-import av
-import cv2
+import gc
+import importlib
+import tempfile
+
 import dagster as dg
-import ffmpeg
 import PIL.Image
 
 import viralsync_pipelines.definitions
-import viralsync_pipelines.render.lettering
-import viralsync_pipelines.render.previews
-import viralsync_pipelines.speech.espeak
+import viralsync_pipelines.defs.home
+from viralsync_pipelines.defs.build import render_movie_job
+from viralsync_pipelines.defs.part import warm_up
+from viralsync_pipelines.render.ffmpeg import ffmpeg_path
 
-__all__ = ["PIL", "av", "cv2", "ffmpeg", "viralsync_pipelines"]
+# What ops import when they run, so that others need not: in the order of their weight.
+_LATER = (
+    "cv2", "av", "av.subtitles", "numpy", "uharfbuzz", "fontTools.ttLib", "ffmpeg", "tinycss2", "espeakng_loader",
+    "concurrent.futures.thread", "PIL._imagingft", "PIL.ImageOps", "PIL.ImageFile", "PIL.ImageSequence", "PIL.features",
+    "viralsync_pipelines.storage.local", "viralsync_pipelines.speech.cache",
+    "viralsync_pipelines.speech.espeak", "viralsync_pipelines.render.lettering", "viralsync_pipelines.render.previews",
+    "viralsync_pipelines.render.frames",
+)  # fmt: skip
 
 
 @dg.op
@@ -27,5 +37,23 @@ def _rehearsal() -> None:
     _rehearse()
 
 
-with dg.DagsterInstance.ephemeral() as _instance:
-    _rehearsal.execute_in_process(instance=_instance, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
+def _warm() -> None:
+    for name in _LATER:
+        importlib.import_module(name)
+    warm_up()
+    ffmpeg_path()
+    PIL.Image.preinit()
+    # The job as the command line builds it, and as the web UI's runs find it.
+    dg.reconstructable(render_movie_job).get_definition()
+    viralsync_pipelines.definitions.defs.resolve_job_def("render_movie")
+    viralsync_pipelines.definitions.defs.resolve_implicit_global_asset_job_def()
+    # On disk and with the project's own storage classes, as steps meet them; the folder is gone before the first fork.
+    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
+        _rehearsal.execute_in_process(instance=instance, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
+    # What is here now stays for good: the collector of each step need not look at it, nor touch the pages it shares.
+    gc.collect()
+    gc.freeze()
+
+
+_warm()
+__all__ = ["viralsync_pipelines"]

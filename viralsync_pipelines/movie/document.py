@@ -7,6 +7,7 @@ What does not: fields and their meaning (spec.py), templates (filling.py, templa
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +80,7 @@ def _walk(node: Any, found: Survey, depth: int) -> tuple[int, bool]:
         return 0, True
     size, marked, inner = 2, False, node
     if type(node) is dict:
-        if not _STR.issuperset(map(type, node)):
+        if not _STR.issuperset(map(type, node)) or any(not key.isprintable() and fault(key) for key in node):
             found.faulty = marked = True
         else:
             size += sum(map(len, node)) + 4 * len(node)
@@ -90,6 +91,8 @@ def _walk(node: Any, found: Survey, depth: int) -> tuple[int, bool]:
             size += len(value) + 3
             if "{{" in value:
                 marked = True
+            if not value.isprintable() and fault(value):
+                found.faulty = marked = True
         elif kind is dict or kind is list:
             more, inside = _walk(value, found, depth + 1)
             size += more
@@ -110,6 +113,7 @@ def _walk(node: Any, found: Survey, depth: int) -> tuple[int, bool]:
 
 
 _STR = frozenset({str})
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def faults(document: object, at: str = "") -> list[Problem]:
@@ -128,6 +132,8 @@ def faults(document: object, at: str = "") -> list[Problem]:
             waiting.extend((inner, child(place, key), depth + 1) for key, inner in reversed(list(pairs)))
             if isinstance(value, dict) and not _STR.issuperset(map(type, value)):
                 problems.append(Problem(place, "TYPE_WRONG", "field names are strings; rename the fields of this object"))
+            elif isinstance(value, dict) and any(fault(key) for key in value):
+                problems.append(Problem(place, "TEXT_INVALID", "the name of a field here holds NUL or half a character; rename it"))
         elif wrong := fault(value):
             problems.append(Problem(place, *wrong))
     return problems
@@ -135,8 +141,13 @@ def faults(document: object, at: str = "") -> list[Problem]:
 
 def fault(value: object) -> tuple[str, str] | None:
     """Code and message when a scalar is no JSON value."""
-    if isinstance(value, bool | str) or value is None:
+    if isinstance(value, bool) or value is None:
         return None
+    if isinstance(value, str):
+        # Neither can be printed, stored as UTF-8, or handed to another program.
+        half = "this text holds half a character (a lone surrogate); write it again"
+        nul = "this text holds a NUL character; remove it"
+        return ("TEXT_INVALID", nul if "\0" in value else half) if _UNUSABLE.search(value) else None
     if isinstance(value, int):
         big = value.bit_length() > MAX_BITS
         return ("NUMBER_INVALID", "this whole number is too large; write one a computer can hold exactly") if big else None

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from viralsync_pipelines.movie.art import TextArt
-from viralsync_pipelines.movie.encoding import AUDIO_BITRATE, Encoder, picture_args
+from viralsync_pipelines.movie.encoding import Encoder, picture_args, sound_args
 from viralsync_pipelines.movie.mix import Mix
 from viralsync_pipelines.movie.picture import Canvas, Piece
 from viralsync_pipelines.movie.plan import MoviePlan
@@ -56,7 +56,7 @@ def piece_key(
 
 def mix_key(mix: Mix, tools: Tools) -> str:
     """The key of a film's finished sound."""
-    return digest([RENDERER, "mix", _adapter(Mix).dump_python(mix, mode="json"), AUDIO_BITRATE, tools.ffmpeg])
+    return digest([RENDERER, "mix", _adapter(Mix).dump_python(mix, mode="json"), list(sound_args()), tools.ffmpeg])
 
 
 def film_key(pieces: Sequence[str], mix: str, fps: Fraction, tools: Tools) -> str:

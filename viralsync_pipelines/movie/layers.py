@@ -5,9 +5,10 @@ What does not belong here: movie and scene (spec.py), what a layer becomes (plan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from viralsync_pipelines.movie.lengths import ColorField, LengthField
@@ -63,6 +64,42 @@ class Keyframe(Model):
     at: Seconds
     value: LengthField
     easing: Easing = "linear"
+
+
+# What a keyframe may be worth, lowest and highest; None: a length, in pixels or per cent.
+_RANGES: Mapping[str, tuple[float, float] | None] = {
+    "x": None, "y": None, "width": None, "height": None,
+    "scale": (0, 100), "rotation": (-36000, 36000), "opacity": (0, 1), "volume": (0, 2),
+}  # fmt: skip
+
+
+def _checked(tracks: dict[Any, list[Keyframe]]) -> dict[Any, list[Keyframe]]:
+    """Times rise and values stay in their property's range. `at` in the error's context is the place below `keyframes`."""
+    for name, track in tracks.items():
+        limits = _RANGES[name]
+        for n, key in enumerate(track):
+            if n and key.at <= track[n - 1].at:
+                raise PydanticCustomError(
+                    "keyframes", "keyframes are sorted by `at`, and this one is not later than the one before; sort them, or remove one",
+                    {"at": f"/{name}/{n}/at"},
+                )  # fmt: skip
+            if limits is None:
+                continue
+            if key.value.percent:
+                raise PydanticCustomError(
+                    "keyframes", "{name} is a plain number such as 0.5 here, not per cent", {"at": f"/{name}/{n}/value", "name": name}
+                )
+            if not limits[0] <= key.value.value <= limits[1]:
+                raise PydanticCustomError(
+                    "keyframe_range", "{name} lies between {low} and {high}",
+                    {"at": f"/{name}/{n}/value", "name": name, "low": f"{limits[0]:g}", "high": f"{limits[1]:g}"},
+                )  # fmt: skip
+    return tracks
+
+
+Track = Annotated[list[Keyframe], Field(min_length=1, max_length=MAX_KEYFRAMES)]
+Keyframes = Annotated[dict[Animated, Track], AfterValidator(_checked)]
+VolumeKeyframes = Annotated[dict[Literal["volume"], Track], AfterValidator(_checked)]
 
 
 class Filters(Model):
@@ -164,22 +201,10 @@ class Visual(Timed):
     blend: Blend = "normal"
     enter: Animation | None = None
     exit: Animation | None = None
-    keyframes: dict[Animated, Annotated[list[Keyframe], Field(min_length=1, max_length=MAX_KEYFRAMES)]] = Field(default_factory=dict)
+    keyframes: Keyframes = Field(default_factory=dict)
     filters: Filters | None = None
     chromaKey: ChromaKey | None = None  # noqa: N815 - the wire's name
 
-    @model_validator(mode="after")
-    def _keyframes_rise(self) -> Visual:
-        _check_keyframes(self.keyframes)
-        return self
-
-
-def _check_keyframes(tracks: dict[Any, list[Keyframe]]) -> None:
-    for name, track in tracks.items():
-        if any(b.at <= a.at for a, b in zip(track, track[1:], strict=False)):
-            raise PydanticCustomError("keyframes", "the times of keyframes.{name} must rise; sort them by `at`", {"name": name})
-        if name not in {"x", "y", "width", "height"} and any(k.value.percent for k in track):
-            raise PydanticCustomError("keyframes", "keyframes.{name} takes plain numbers, not per cent", {"name": name})
 
 
 OwnLength = Annotated[float, Field(gt=0, le=MAX_SECONDS)] | Literal["auto", "scene"]
@@ -249,14 +274,7 @@ class AudioLayer(Timed):
     fadeIn: Annotated[float, Field(ge=0, le=600)] = 0.0  # noqa: N815 - the wire's name
     fadeOut: Annotated[float, Field(ge=0, le=600)] = 0.0  # noqa: N815 - the wire's name
     duck: bool = False
-    keyframes: dict[Literal["volume"], Annotated[list[Keyframe], Field(min_length=1, max_length=MAX_KEYFRAMES)]] = Field(
-        default_factory=dict
-    )
-
-    @model_validator(mode="after")
-    def _keyframes_rise(self) -> AudioLayer:
-        _check_keyframes(self.keyframes)
-        return self
+    keyframes: VolumeKeyframes = Field(default_factory=dict)
 
 
 class VoiceLayer(Timed):
@@ -269,7 +287,9 @@ class VoiceLayer(Timed):
     engine: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     speed: Annotated[float, Field(ge=0.25, le=4)] = 1.0
     pauseAfter: Annotated[float, Field(ge=0, le=60)] = 0.0  # noqa: N815 - the wire's name
+    duration: OwnLength = "auto"
     volume: Volume = 1.0
+    keyframes: VolumeKeyframes = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_text(self) -> VoiceLayer:

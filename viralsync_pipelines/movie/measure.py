@@ -9,9 +9,10 @@ from collections.abc import Collection
 from fractions import Fraction
 from typing import Any
 
+from viralsync_pipelines.movie.known import Known, natural_seconds, own_seconds, scene_seconds
+from viralsync_pipelines.movie.layers import AudioLayer, ImageLayer, VideoLayer, VoiceLayer
 from viralsync_pipelines.movie.lengths import exact
 from viralsync_pipelines.movie.measured import Timing
-from viralsync_pipelines.movie.plan import Known, natural_seconds, scene_seconds
 from viralsync_pipelines.movie.spec import Movie
 
 # Fields of a layer that decide when it begins or ends.
@@ -61,13 +62,21 @@ def _owner(pointer: str) -> str:
 
 def _note(times: dict[str, Timing], key: str, layer: Any, known: Known, whole: Fraction | None) -> None:
     start = exact(layer.start)
-    asked = getattr(layer, "duration", "auto")
-    if isinstance(asked, float):
-        length: Fraction | None = exact(asked)
-    else:
-        has_own = hasattr(layer, "src") or layer.type == "voice"
-        length = natural_seconds(layer, known) if asked == "auto" and has_own and not getattr(layer, "loop", False) else None
-        if length is None and (asked == "scene" or layer.type not in {"voice", "audio", "video"} or getattr(layer, "loop", False)):
-            length = whole - start if whole is not None else None
+    length = _length(layer, start, known, whole)
     if length is not None and length >= 0:
         times[key] = Timing(float(start), float(start + length), float(length))
+
+
+def _length(layer: Any, start: Fraction, known: Known, whole: Fraction | None) -> Fraction | None:
+    """Seconds that a layer is there: as asked, its own length, or until the end of its stage (`whole` seconds, None unknown).
+
+    The end of the stage cuts off nothing here, so that a scene may be as long as its voice: "{{ vo.end + 0.5 }}".
+    """
+    rest = whole - start if whole is not None else None
+    if isinstance(layer, VoiceLayer | AudioLayer | VideoLayer) and not getattr(layer, "loop", False):
+        own = own_seconds(layer, known)
+        return min(own, rest) if layer.duration == "scene" and own is not None and rest is not None else own
+    if isinstance(layer.duration, float):
+        return exact(layer.duration)
+    own = natural_seconds(layer, known) if isinstance(layer, ImageLayer) and layer.duration == "auto" else None
+    return rest if own is None else own

@@ -5,6 +5,7 @@ What belongs here: cues and their envelopes. What does not: decoding, summing an
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,7 @@ class Cue:
     source: sha256 of the file. at: first sample; length: samples heard. skip: source samples (after speed) passed over.
     span: samples of one round when it loops, 0 when it does not. gain: constant factor. shape: (sample from the cue's start,
     factor) points, straight lines between them, held outside. duck: gives way under speech. speech: is what others give way to.
+    follows: the sound of a picture; its rounds keep their length, where others close up when the sound ends before the round.
     """
 
     source: str
@@ -34,6 +36,7 @@ class Cue:
     shape: tuple[Point, ...] = ()
     duck: bool = False
     speech: bool = False
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,24 +64,36 @@ def fades(length: int, fade_in: int, fade_out: int) -> tuple[Point, ...]:
     return tuple(dict(points).items())
 
 
+# Straight pieces between two points of a product that bends: 8 keep it within 1/256 of the true curve.
+_BENDS = 8
+
+
 def multiply(a: Sequence[Point], b: Sequence[Point]) -> tuple[Point, ...]:
-    """The product of two envelopes, exact at the points of both and straight between them."""
+    """The product of two envelopes: exact at the points of both, and where both change at once (a fade under a swell, which
+    no straight line follows) within 0.004 between them."""
     if not a or not b:
         return tuple(a or b)
     places = sorted({x for x, _ in a} | {x for x, _ in b})
-    return tuple((x, level(a, x) * level(b, x)) for x in places)
+    points = {places[0]: level(a, places[0]) * level(b, places[0])}
+    for left, right in zip(places, places[1:], strict=False):
+        bent = level(a, left) != level(a, right) and level(b, left) != level(b, right)
+        for step in range(1, _BENDS + 1) if bent else (_BENDS,):
+            x = left + (right - left) * step // _BENDS
+            points[x] = level(a, x) * level(b, x)
+    return tuple(points.items())
 
 
 def level(points: Sequence[Point], sample: int) -> float:
     """An envelope's factor at a sample; 1 for an empty envelope."""
     if not points:
         return 1.0
-    if sample <= points[0][0]:
+    after = bisect_right(points, sample, key=lambda point: point[0])
+    if after == 0:
         return points[0][1]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
-        if sample < x1:
-            return y0 + (y1 - y0) * (sample - x0) / (x1 - x0)
-    return points[-1][1]
+    if after == len(points):
+        return points[-1][1]
+    (x0, y0), (x1, y1) = points[after - 1], points[after]
+    return y0 + (y1 - y0) * (sample - x0) / (x1 - x0)
 
 
 def duck_under(
@@ -89,23 +104,25 @@ def duck_under(
     The bed is down when the first word sounds, pauses shorter than `merge` stay down, and curves that would meet before
     the bed is up again are joined at the level they reach. Known speech beats a side chain: nothing pumps, nothing is late.
     """
+    fall, rise = max(1, int(attack * SAMPLE_RATE)), max(1, int(release * SAMPLE_RATE))
     joined: list[list[int]] = []
-    for start, end in sorted(spans):
-        if joined and start - joined[-1][1] < (merge + attack) * SAMPLE_RATE:
+    for start, end in sorted(span for span in spans if span[1] > span[0]):
+        if joined and start - joined[-1][1] < merge * SAMPLE_RATE + fall:
             joined[-1][1] = max(joined[-1][1], end)
         else:
             joined.append([start, end])
     points: list[Point] = []
-    fall, rise = max(1, int(attack * SAMPLE_RATE)), max(1, int(release * SAMPLE_RATE))
     for start, end in joined:
-        top = 1.0
-        if points and points[-1][0] > start - fall:
-            # The bed has not come back up when it must go down again: meet on the rising line.
-            low, high = points[-2], points[-1]
-            meet = max(low[0] + 1, min(high[0], start - fall))
-            top = level([low, high], meet)
-            points[-1] = (meet, top)
-        elif start - fall > (points[-1][0] if points else -1):
-            points.append((start - fall, top))
-        points += [(max(start, points[-1][0] + 1 if points else start), amount), (end, amount), (end + rise, 1.0)]
+        leave = start - fall
+        if points and leave < points[-1][0]:
+            # The bed has not come back up when it must go down again: it turns on the rising line.
+            low, high = points[-2], points.pop()
+            if leave > low[0]:
+                points.append((leave, level([low, high], leave)))
+        elif leave >= 0 and (not points or leave > points[-1][0]):
+            points.append((leave, 1.0))
+        elif leave < 0 and not points and start > 0:
+            # Speech before a whole attack has passed: on the way down already as the film begins.
+            points.append((0, amount + (1 - amount) * start / fall))
+        points += [(start, amount), (end, amount), (end + rise, 1.0)]
     return tuple(points)

@@ -6,20 +6,29 @@ What does not: layers (layers.py), templates (templates.py), anything measured o
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from viralsync_pipelines.errors import Problem
-from viralsync_pipelines.movie.layers import ID_PATTERN, MAX_SECONDS, Layer, Model
+from viralsync_pipelines.movie.layers import ID_PATTERN, MAX_SECONDS, Layer, Model, Timed
 from viralsync_pipelines.movie.lengths import ColorField
+from viralsync_pipelines.movie.wording import near, problems_of
 
 MAX_SCENES = 2_000
 MAX_LAYERS = 200
+# In the whole movie: 1,000 scenes of 20 layers are planned in seconds, and a plan of 400,000 would fill the memory.
+MAX_ALL_LAYERS = 20_000
+# Values in one layer, scene or movie (without its parts); the largest layer that is worth anything has 5,000. pydantic keeps
+# 600 bytes for each fault: a document of 8 MB full of faults would otherwise take a gigabyte to refuse.
+MAX_VALUES = 10_000
+MAX_PROBLEMS = 500
 
 PRESETS: Mapping[str, tuple[int, int]] = {
     "shorts": (1080, 1920),
@@ -42,22 +51,26 @@ XFADES = [
 ]
 
 
+_FPS = re.compile(r"\d{1,8}(\.\d{1,8})?|\d{1,8}/\d{1,8}")
+
+
 def parse_fps(value: Any) -> Fraction:
     """Frames per second from 30, 29.97 or "30000/1001"; 1 to 60."""
+    # Fraction alone would take "1e999999999" as well, and work on it until the memory is full.
+    text = value if isinstance(value, str) else repr(value) if isinstance(value, int | float) and abs(value) < 1e6 else ""
     try:
-        fps = Fraction(value) if isinstance(value, str | int | Fraction) and len(str(value)) <= 24 else Fraction(repr(float(value)))
-    except (ValueError, ZeroDivisionError, TypeError, OverflowError):
-        raise PydanticCustomError("fps", 'this is no frame rate; write 30 or "30000/1001"') from None
+        fps = value if isinstance(value, Fraction) else Fraction(text) if _FPS.fullmatch(text) else Fraction(0)
+    except ZeroDivisionError:
+        fps = Fraction(0)
     if isinstance(value, bool) or not 1 <= fps <= 60 or fps.denominator > 10_000:
-        raise PydanticCustomError("fps", "the frame rate must lie between 1 and 60")
+        raise PydanticCustomError("fps", 'this is no frame rate between 1 and 60; write a number such as 30, or "30000/1001"')
     return fps
 
 
 def _transition_type(value: Any) -> str:
     if value == "cut" or value in XFADES:
         return str(value)
-    near = difflib.get_close_matches(str(value)[:40], ["cut", *XFADES], n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = near(str(value)[:40], ["cut", *XFADES], 0.4) or "; `viralsync schema` lists them"
     raise PydanticCustomError("transition_type", "no transition has this name{hint}", {"hint": hint})
 
 
@@ -127,116 +140,137 @@ class Movie(Model):
         return {"width": size[0], "height": size[1], **data} if size else data
 
 
-# pydantic's error types on the left; the stable codes users may rely on to the right.
-_CODES = {
-    "missing": "FIELD_MISSING",
-    "extra_forbidden": "FIELD_UNKNOWN",
-    "union_tag_invalid": "LAYER_TYPE_UNKNOWN",
-    "union_tag_not_found": "FIELD_MISSING",
-    "literal_error": "VALUE_NOT_ALLOWED",
-    "transition_type": "VALUE_NOT_ALLOWED",
-    "color": "COLOR_INVALID",
-    "length": "LENGTH_INVALID",
-    "fps": "VALUE_OUT_OF_RANGE",
-    "finite_number": "NUMBER_INVALID",
-    "string_pattern_mismatch": "ID_INVALID",
-    "string_too_long": "TEXT_TOO_LONG",
-    "too_long": "TOO_MANY",
-    "too_short": "FIELD_MISSING",
-    "multiple_of": "VALUE_OUT_OF_RANGE",
-    "greater_than": "VALUE_OUT_OF_RANGE",
-    "greater_than_equal": "VALUE_OUT_OF_RANGE",
-    "less_than": "VALUE_OUT_OF_RANGE",
-    "less_than_equal": "VALUE_OUT_OF_RANGE",
-    "string_too_short": "VALUE_OUT_OF_RANGE",
-    "keyframes": "KEYFRAMES_INVALID",
-    "auto_fit": "VALUE_OUT_OF_RANGE",
-    "voice_text": "FIELD_MISSING",
-}
+@dataclass
+class Reading:
+    """What a document turned out to be. movie: None when there are problems of form. layers: every valid layer by its pointer
+    in the expanded document, also those of a movie that is not valid as a whole, so that their sources can be checked."""
 
-
-def read_movie(document: Any, locate: Callable[[str], str] = lambda pointer: pointer) -> tuple[Movie | None, list[Problem]]:
-    """Validate an expanded document. Problems point into the user's own document through `locate`."""
-    problems: list[Problem] = []
     movie: Movie | None = None
+    problems: list[Problem] = field(default_factory=list)
+    layers: dict[str, Any] = field(default_factory=dict)
+
+
+_LAYER: TypeAdapter[Any] = TypeAdapter(Layer)
+
+
+def read_movie(document: Any, locate: Callable[[str], str] = lambda pointer: pointer) -> Reading:
+    """Validate an expanded document. Problems point into the user's own document through `locate`, at most 500 of them.
+
+    Part by part, so that memory and time stay bounded however many faults there are.
+    """
+    reading = Reading()
+    reading.problems = list(_problems(document, reading))
+    if len(reading.problems) > MAX_PROBLEMS:
+        more = Problem("", "TOO_MANY_PROBLEMS", f"there are more than {MAX_PROBLEMS} problems; the rest is not listed")
+        reading.problems = [*reading.problems[:MAX_PROBLEMS], more]
+        reading.movie = None
+    unique = {(p.pointer, p.code): Problem(locate(p.pointer), p.code, p.message) for p in reversed(reading.problems)}
+    reading.problems = sorted(set(unique.values()))
+    return reading
+
+
+def _problems(document: Any, reading: Reading) -> Iterator[Problem]:
+    problems: list[Problem] = []
+    crowd = _crowd(document)
+    if crowd is not None:
+        yield crowd
+        return
+    scenes = _list_in(document, "scenes")
+    problems += _doubled_ids(scenes, "/scenes", "SCENE_ID_DUPLICATE", "scene")
+    read: list[Any] = []
+    for index, scene in enumerate(scenes):
+        at = f"/scenes/{index}"
+        parts = {**scene, "layers": _layers(scene, at, problems, reading)} if _list_in(scene, "layers") else scene
+        read.append(_read(Scene.model_validate, parts, Scene, scene, at, problems))
+        if len(problems) > MAX_PROBLEMS:
+            break
+    whole = document
+    if isinstance(document, dict):
+        whole = {**document, **({"scenes": read} if scenes else {})}
+        if _list_in(document, "layers"):
+            whole["layers"] = _layers(document, "", problems, reading)
+    movie = _read(Movie.model_validate, whole, Movie, document, "", problems)
+    if not problems and isinstance(movie, Movie):
+        reading.movie = movie
+    yield from problems
+
+
+# Stands where a part has faults of its own, so that the rest can be judged.
+_BLANK_LAYER = _LAYER.validate_python({"type": "shape"})
+_BLANK_SCENE = Scene(id="blank")
+
+
+def _layers(holder: Any, at: str, problems: list[Problem], reading: Reading) -> list[Any]:
+    layers = holder["layers"]
+    problems += _doubled_ids(layers, f"{at}/layers", "LAYER_ID_DUPLICATE", "layer")
+    if len(layers) > MAX_LAYERS:
+        told = f"there are {len(layers):,} layers; at most {MAX_LAYERS} are taken, so split the scene"
+        problems.append(Problem(f"{at}/layers", "TOO_MANY", told))
+    read = []
+    for index, layer in enumerate(layers[:MAX_LAYERS]):
+        place = f"{at}/layers/{index}"
+        before = len(problems)
+        read.append(_read(_LAYER.validate_python, layer, Timed, layer, place, problems))
+        if len(problems) == before:
+            reading.layers[place] = read[-1]
+        elif len(problems) > MAX_PROBLEMS:
+            break
+    return read
+
+
+def _read(
+    validate: Callable[[Any], Any], value: Any, model: type[BaseModel], source: Any, at: str, problems: list[Problem]
+) -> Any:
+    """The value as its model, or a blank that is valid in its place, its faults being noted."""
     try:
-        movie = Movie.model_validate(document)
-    except ValidationError as error:
-        problems = _problems(error.errors(include_url=False, include_context=True), document)
-    if movie is not None:
-        problems = _check_whole(movie)
-    unique = {(p.pointer, p.code): Problem(locate(p.pointer), p.code, p.message) for p in reversed(problems)}
-    return movie, sorted(set(unique.values()))
-
-
-def _problems(errors: list[ErrorDetails], document: Any) -> list[Problem]:
-    grouped: dict[str, list[ErrorDetails]] = {}
-    for error in errors:
-        grouped.setdefault(_pointer(error["loc"], document, error["type"]), []).append(error)
-    return [_problem(pointer, group) for pointer, group in grouped.items()]
-
-
-def _problem(pointer: str, group: list[ErrorDetails]) -> Problem:
-    # A union gives one error per member; the most telling one is not a bare type mismatch.
-    first = min(group, key=lambda e: (e["type"].endswith("_type"), e["type"] == "literal_error"))
-    code = _CODES.get(first["type"], "TYPE_WRONG")
-    message = first["msg"].replace("Input should be", "this should be").replace("Input should have", "this should have")
-    if code == "FIELD_UNKNOWN":
-        name = str(first["loc"][-1])[:64]
-        message = f"there is no field {name!r} here; check the spelling or remove it (`viralsync schema` lists the fields)"
-    elif first["type"] == "missing":
-        message = f"the field {str(first['loc'][-1])!r} is required here; add it"
-    elif first["type"] == "union_tag_invalid":
-        ctx = first.get("ctx") or {}
-        message = f"no layer has the type {ctx.get('tag')!r}; use one of {ctx.get('expected_tags')}"
-    elif first["type"] == "union_tag_not_found":
-        message = "a layer needs a `type`; add one"
-    elif len(group) > 1 and first["type"].endswith("_type"):
-        message = " or ".join(dict.fromkeys(str(e["msg"]).removeprefix("Input should be ") for e in group))
-        message = f"this should be {message}"
-    return Problem(pointer, code, message[:500])
-
-
-def _pointer(loc: tuple[int | str, ...], document: Any, kind: str) -> str:
-    """RFC 6901 pointer to the fault; names of union members in pydantic's path are no part of the document."""
-    node, parts = document, []
-    for index, key in enumerate(loc):
-        last = index == len(loc) - 1
-        if isinstance(node, dict) and node.get("type") == key and index and loc[index - 1] != "layers" and isinstance(loc[index - 1], int):
-            continue  # the discriminator's tag, which for text layers is the name of a field too
-        if isinstance(node, list) and isinstance(key, int) and key < len(node):
-            node = node[key]
-        elif isinstance(node, dict) and key in node:
-            node = node[str(key)]
-        elif isinstance(node, dict) and last and kind == "missing":
-            node = None
+        if _values(source) > MAX_VALUES:
+            problems.append(Problem(at, "TOO_MANY", f"there are more than {MAX_VALUES:,} values in here; use fewer"))
         else:
-            continue
-        parts.append(str(key).replace("~", "~0").replace("/", "~1"))
-    return "".join(f"/{part}" for part in parts)
+            return validate(value)
+    except ValidationError as error:
+        problems += problems_of(error.errors(include_url=False, include_input=False), source, model, at)
+    return _BLANK_LAYER if model is Timed else _BLANK_SCENE
 
 
-def _check_whole(movie: Movie) -> list[Problem]:
-    """Faults that show only when the movie is seen whole: ids that clash, transitions before the first scene."""
-    problems = []
-    seen: dict[str, int] = {}
-    for index, scene in enumerate(movie.scenes):
-        if scene.id in seen:
-            problems.append(
-                Problem(f"/scenes/{index}/id", "SCENE_ID_DUPLICATE", f"scene {seen[scene.id]} has the id {scene.id!r} too; rename one")
-            )
-        seen.setdefault(scene.id, index)
-        problems += _check_layer_ids(scene.layers, f"/scenes/{index}/layers")
-    problems += _check_layer_ids(movie.layers, "/layers")
-    return problems
+def _values(node: Any) -> int:
+    """Values in a document's part without the scenes and layers in it; stops counting a little above MAX_VALUES."""
+    count, waiting = 0, [node]
+    while waiting and count <= MAX_VALUES:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            count += len(each)
+            if count <= MAX_VALUES:
+                waiting += [v for k, v in each.items() if isinstance(v, dict | list) and k not in {"scenes", "layers"}]
+        elif isinstance(each, list):
+            count += len(each)
+            if count <= MAX_VALUES:
+                waiting += [v for v in each if isinstance(v, dict | list)]
+    return count
 
 
-def _check_layer_ids(layers: list[Any], at: str) -> list[Problem]:
-    seen: set[str] = set()
-    problems = []
-    for index, layer in enumerate(layers):
-        if layer.id is not None and layer.id in seen:
-            problems.append(Problem(f"{at}/{index}/id", "LAYER_ID_DUPLICATE", f"another layer here has the id {layer.id!r}; rename one"))
-        if layer.id is not None:
-            seen.add(layer.id)
-    return problems
+def _crowd(document: Any) -> Problem | None:
+    scenes = _list_in(document, "scenes")
+    if len(scenes) > MAX_SCENES:
+        told = f"there are {len(scenes):,} scenes; at most {MAX_SCENES:,} are taken, so split the movie"
+        return Problem("/scenes", "TOO_MANY_SCENES", told)
+    count = sum(len(_list_in(holder, "layers")) for holder in (document, *scenes))
+    if count > MAX_ALL_LAYERS:
+        told = f"the movie has {count:,} layers in all; at most {MAX_ALL_LAYERS:,} are taken, so split it into parts"
+        return Problem("/scenes", "TOO_MANY_LAYERS", told)
+    return None
+
+
+def _list_in(holder: Any, name: str) -> list[Any]:
+    value = holder.get(name) if isinstance(holder, dict) else None
+    return value if isinstance(value, list) else []
+
+
+def _doubled_ids(items: list[Any], at: str, code: str, what: str) -> list[Problem]:
+    ids = [item.get("id") if isinstance(item, dict) else None for item in items]
+    count = Counter(each for each in ids if isinstance(each, str))
+    first = {each: ids.index(each) for each, times in count.items() if times > 1}
+    return [
+        Problem(f"{at}/{n}/id", code, f"{what} {first[each]} has the id {each[:64]!r} too; rename one of them")
+        for n, each in enumerate(ids)
+        if isinstance(each, str) and n > first.get(each, n)
+    ]

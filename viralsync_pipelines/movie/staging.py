@@ -80,6 +80,9 @@ def stage_visual(layer: Any, stage: Stage) -> tuple[Visual, ...]:
 
 def _asked_seconds(layer: Any, stage: Stage) -> Fraction | None:
     """How long the layer is there; None means until the stage ends."""
+    if isinstance(layer, ImageLayer) and layer.duration == "auto":
+        length: Fraction | None = stage.sources[layer.src].info.duration  # of a GIF or WebP that plays; stills have none
+        return length
     natural = _source_seconds(layer, stage) if isinstance(layer, VideoLayer | AudioLayer) else None
     looped = getattr(layer, "loop", False)
     if isinstance(layer.duration, float):
@@ -90,7 +93,8 @@ def _asked_seconds(layer: Any, stage: Stage) -> Fraction | None:
 
 def _source_seconds(layer: VideoLayer | AudioLayer, stage: Stage) -> Fraction | None:
     info = stage.sources[layer.src].info
-    own = info.video_duration if isinstance(layer, VideoLayer) else info.audio_duration
+    # Sound that starts late in its file keeps its silence in front.
+    own = info.video_duration if isinstance(layer, VideoLayer) else info.audio_duration and info.audio_start + info.audio_duration
     whole: Fraction | None = own or info.duration
     if whole is None:
         return None
@@ -125,11 +129,14 @@ def _footage(
 ) -> tuple[Footage, tuple[float, float]]:
     source = stage.sources[layer.src]
     info = source.info
-    left, top, crop_w, crop_h = 0.0, 0.0, float(info.width), float(info.height)
+    # Geometry is reckoned in square pixels as wide as the picture is seen, and put back into stored pixels at the end.
+    sar = float(1 / info.sar if info.rotation % 180 else info.sar) if info.sar > 0 else 1.0
+    seen = info.width * sar
+    left, top, crop_w, crop_h = 0.0, 0.0, seen, float(info.height)
     if layer.crop is not None:
-        left = min(max(0.0, layer.crop.x.of(info.width)), info.width - 1.0)
+        left = min(max(0.0, layer.crop.x.of(seen)), seen - 1.0)
         top = min(max(0.0, layer.crop.y.of(info.height)), info.height - 1.0)
-        crop_w = max(1.0, min(layer.crop.width.of(info.width), info.width - left))
+        crop_w = max(1.0, min(layer.crop.width.of(seen), seen - left))
         crop_h = max(1.0, min(layer.crop.height.of(info.height), info.height - top))
     if width is None and height is None:
         width, height = float(stage.canvas.width), float(stage.canvas.height)
@@ -162,8 +169,8 @@ def _footage(
             loop = max(1, frame_at(shown, stage.canvas.fps))
     footage = Footage(
         source.ref.sha256, source.demuxer, decoder_for(info.codec, info.alpha), (info.width, info.height),
-        (left, top, crop_w, crop_h), moving, start, seconds, info.fps, speed, loop, info.alpha, info.hdr, info.matrix,
-        info.colour_range,
+        (left / sar, top, crop_w / sar, crop_h), moving, start, seconds, info.fps, speed, loop, info.alpha, info.hdr, info.matrix,
+        info.colour_range, info.primaries, info.video_stream if moving else None,
     )  # fmt: skip
     return footage, size
 
@@ -171,6 +178,14 @@ def _footage(
 def decoder_for(codec: str, alpha: bool) -> str:
     """ffmpeg's own VP8 and VP9 decoders drop the alpha plane (trac #8344); libvpx keeps it."""
     return {"vp9": "libvpx-vp9", "vp8": "libvpx"}.get(codec, "") if alpha else ""
+
+
+def text_art(layer: TextLayer, stage: Stage) -> TextArt:
+    """What a text layer has drawn; wrapped at nine tenths of the canvas when it has no width of its own."""
+    canvas = stage.canvas
+    width = max(1.0, layer.width.of(canvas.width)) if layer.width is not None else canvas.width * _TEXT_SHARE
+    height = max(1.0, layer.height.of(canvas.height)) if layer.height is not None else None
+    return _text_art(layer, stage, round(width), None if height is None else round(height))
 
 
 def _text_art(layer: TextLayer, stage: Stage, width: int, height: int | None) -> TextArt:
@@ -266,7 +281,11 @@ def cues_of(layer: Any, stage: Stage, speech: Mapping[str, Spoken]) -> tuple[Cue
         if spoken is None or layer.volume == 0 or at >= end:
             return ()
         length = min(end - at, samples(Fraction(spoken.samples, spoken.sample_rate)))
-        return (Cue(spoken.sha256, "wav", at, length, 0, gain=layer.volume, speech=True),)
+        if isinstance(layer.duration, float):
+            length = min(length, samples(exact(layer.duration)))
+        track = layer.keyframes.get("volume")
+        shape = _volume_points(track) if track is not None else ()
+        return (Cue(spoken.sha256, "wav", at, length, 0, gain=layer.volume, shape=shape, speech=True),) if length > 0 else ()
     if not isinstance(layer, AudioLayer | VideoLayer) or layer.volume == 0 or getattr(layer, "muted", False):
         return ()
     source = stage.sources[layer.src]
@@ -282,9 +301,14 @@ def cues_of(layer: Any, stage: Stage, speech: Mapping[str, Spoken]) -> tuple[Cue
         return ()
     speed = exact(layer.speed)
     own = _source_seconds(layer, stage)
+    span = samples(own) if layer.loop and own else 0
+    if span and isinstance(layer, VideoLayer):
+        # The picture's round is whole frames; the sound's is as long, or they drift apart.
+        span = sample_at_frame(max(1, frame_at(own or Fraction(0), fps)), fps)
     cue = Cue(
         source.ref.sha256, source.demuxer, at, stop - at, samples(exact(layer.trimStart) / speed),
-        samples(own) if layer.loop and own else 0, speed, layer.volume, _shape(layer, stop - at, stage, at), getattr(layer, "duck", False),
+        span, speed, layer.volume, _shape(layer, stop - at, stage, at), getattr(layer, "duck", False),
+        follows=isinstance(layer, VideoLayer),
     )  # fmt: skip
     return (cue,)
 

@@ -5,7 +5,10 @@ What belongs here: driving one run and reading its events. What does not: what a
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +16,11 @@ from typing import Any
 
 import dagster as dg
 
+from viralsync_pipelines.render.lifeline import has_ended, process_mark
+
+# Whose process a foreground run lives in: nobody else can say whether it still does.
+WORKER_TAG = "viralsync/worker"
+_CANCELS = {dg.DagsterEventType.PIPELINE_CANCELING, dg.DagsterEventType.PIPELINE_CANCELED}
 _PROGRESS = re.compile(r"scene (\d+): frame (\d+) of (\d+), (\d+) frames a second")
 
 
@@ -76,50 +84,126 @@ def run_in_foreground(
 ) -> RunEnd:
     """Run a reconstructable job to its end in this process, with `on_news` called from another thread as its events arrive.
 
-    KeyboardInterrupt passes through after Dagster has ended the run's steps.
+    An interrupt (SIGINT, and once Dagster runs SIGTERM) ends the run's steps and gives a RunEnd CANCELED, or is raised as
+    KeyboardInterrupt when it comes before the run. So does cancelling the run in the Dagster UI.
     """
-    stop = threading.Event()
-    follower = threading.Thread(target=_follow, args=(instance, dict(tags), on_news, stop, poll_s), daemon=True)
-    follower.start()
-    try:
-        result = dg.execute_job(
-            job, instance=instance, run_config=dict(run_config), tags={**tags, "dagster/partition": partition}, raise_on_error=False
-        )
-    finally:
-        stop.set()
-        follower.join(5)
-    actual = result.run_id
-    run = instance.get_run_by_id(actual)
+    fail_abandoned(instance)
+    marked = {**tags, "dagster/partition": partition, WORKER_TAG: process_mark()}
+    with _Signals() as signals:
+        follower = _Follower(instance, marked[WORKER_TAG], tags, on_news, signals, poll_s)
+        follower.start()
+        try:
+            result = dg.execute_job(job, instance=instance, run_config=dict(run_config), tags=marked, raise_on_error=False)
+            run_id = result.run_id
+        except dg.DagsterExecutionInterruptedError:
+            if follower.run_id is None:
+                raise KeyboardInterrupt from None
+            run_id = follower.run_id
+        finally:
+            follower.finish()
+    run = instance.get_run_by_id(run_id)
     failures = []
-    for record in instance.all_logs(actual, of_type=dg.DagsterEventType.STEP_FAILURE):
+    for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
         news = news_of(record)
         if news is not None:
             failures.append((news.step, news.text))
-    return RunEnd(actual, run.status.value if run is not None else "FAILURE", tuple(failures))
+    return RunEnd(run_id, run.status.value if run is not None else "FAILURE", tuple(failures))
 
 
-def _follow(
-    instance: dg.DagsterInstance, tags: dict[str, str], on_news: Callable[[StepNews], None], stop: threading.Event, poll_s: float
-) -> None:
-    cursor: str | None = None
-    last_round = False
-    run_id: str | None = None
-    while True:
-        if run_id is None:
-            # The run gets its id from Dagster; ours is the tag it was given.
-            run_id = next((run.run_id for run in instance.get_runs(dg.RunsFilter(tags=tags), limit=1)), None)
-        if run_id is None:
-            if stop.wait(poll_s):
+def fail_abandoned(instance: dg.DagsterInstance) -> int:
+    """End runs whose foreground process on this machine was killed, which nobody else watches; how many."""
+    ended = 0
+    going = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+    for run in instance.get_runs(dg.RunsFilter(statuses=going)):
+        mark = run.tags.get(WORKER_TAG)
+        if mark is not None and has_ended(mark):
+            told = "The process that rendered this film was killed. Render it again: finished scenes are kept."
+            instance.report_run_failed(run, told)
+            ended += 1
+    return ended
+
+
+class _Signals:
+    """Signals as bytes in a pipe, besides whatever handler is in force: Dagster puts in its own, which tells nobody else."""
+
+    def __enter__(self) -> _Signals:
+        self.read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        os.set_blocking(self.read, False)
+        self._mine = threading.current_thread() is threading.main_thread()
+        self._before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False) if self._mine else -1
+        return self
+
+    def wait(self, seconds: float) -> bool:
+        """True when an interrupt came within that time."""
+        if not select.select([self.read], [], [], seconds)[0]:
+            return False
+        got = os.read(self.read, 64)
+        return any(number in {signal.SIGINT, signal.SIGTERM} for number in got)
+
+    def wake(self) -> None:
+        os.write(self._write, b"\0")
+
+    def __exit__(self, *_: object) -> None:
+        if self._mine:
+            signal.set_wakeup_fd(self._before)
+        os.close(self.read)
+        os.close(self._write)
+
+
+class _Follower(threading.Thread):
+    """Reads the run's events as they come, and passes a wish to cancel on, from the terminal to Dagster or the other way."""
+
+    def __init__(
+        self, instance: dg.DagsterInstance, mark: str, tags: Mapping[str, str], on_news: Callable[[StepNews], None], signals: _Signals,
+        poll_s: float,
+    ) -> None:  # fmt: skip
+        super().__init__(name="follower", daemon=True)
+        self.run_id: str | None = None
+        self._instance, self._on_news, self._signals, self._poll_s = instance, on_news, signals, poll_s
+        # Dagster gives the run its id; what is ours are the tags it was given.
+        self._filter = dg.RunsFilter(tags={**tags, WORKER_TAG: mark})
+        self._over = threading.Event()
+        self._canceling = False
+
+    def finish(self) -> None:
+        """After the run: read what is left of its events."""
+        self._over.set()
+        self._signals.wake()
+        self.join(5)
+
+    def run(self) -> None:
+        cursor: str | None = None
+        while True:
+            last = self._over.is_set()
+            if self.run_id is None:
+                self.run_id = next((run.run_id for run in self._instance.get_runs(self._filter, limit=1)), None)
+            if self.run_id is not None:
+                cursor = self._read(self.run_id, cursor)
+            if last:
                 return
-            continue
-        page = instance.get_records_for_run(run_id, cursor=cursor, limit=500)
-        cursor = page.cursor
-        for record in page.records:
-            news = news_of(record.event_log_entry)
-            if news is not None:
-                on_news(news)
-        if page.has_more:
-            continue
-        if last_round:
-            return
-        last_round = stop.wait(poll_s)
+            if self._signals.wait(self._poll_s):
+                self._cancel()
+
+    def _read(self, run_id: str, cursor: str | None) -> str | None:
+        while True:
+            page = self._instance.get_records_for_run(run_id, cursor=cursor, limit=500)
+            cursor = page.cursor
+            for record in page.records:
+                entry = record.event_log_entry
+                if entry.is_dagster_event and entry.get_dagster_event().event_type in _CANCELS and not self._canceling:
+                    # Cancelled in the UI, which cannot reach this process: as if somebody had pressed Ctrl-C here.
+                    self._canceling = True
+                    os.kill(os.getpid(), signal.SIGINT)
+                news = news_of(entry)
+                if news is not None:
+                    self._on_news(news)
+            if not page.has_more:
+                return cursor
+
+    def _cancel(self) -> None:
+        """Say that the end to come was asked for: Dagster takes it for a failure otherwise."""
+        run = self._instance.get_run_by_id(self.run_id) if self.run_id is not None and not self._canceling else None
+        if run is not None and not run.is_finished:
+            self._canceling = True
+            self._instance.report_run_canceling(run)

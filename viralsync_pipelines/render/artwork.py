@@ -5,8 +5,10 @@ What belongs here: from a visual's content to one RGBA bitmap. What does not: mo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from math import ceil, floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,19 +76,27 @@ def draw(visual: Visual, canvas: Canvas, easel: Easel) -> Sprite:
         if visual.motion.reveal is not None:
             groups = _groups(reveal_boxes(lettering, visual.motion.reveal), lettering.reach)  # type: ignore[arg-type]
         cx, cy = place.centre(width, height)
-        sprite_x, sprite_y = cx - width / 2 - left - indent, cy - height / 2 - top + shift
+        sprite_x, sprite_y = _snapped(cx - width / 2 - left - indent), _snapped(cy - height / 2 - top + shift)
         pixels = _finish(pixels, visual)
         return Sprite(pixels, sprite_x, sprite_y, (cx - sprite_x, cy - sprite_y), (width, height), groups)
-    width, height = place.width, place.height or 1.0
+    width, height = float(max(1, round(place.width))), float(max(1, round(place.height or 1.0)))
+    factor = 1.0
     if isinstance(content, ShapeArt):
         from viralsync_pipelines.render.shapes import draw_shape
 
         pixels = draw_shape(content)
     else:
-        pixels = picture(content, _zoomed(visual, width, height), easel)
-    pixels = _finish(pixels, visual)
+        factor = magnified(visual)
+        pixels = picture(content, (round(width * factor), round(height * factor)), easel)
+    pixels = _finish(pixels, visual, factor)
     cx, cy = place.centre(width, height)
-    return Sprite(pixels, cx - width / 2, cy - height / 2, (pixels.shape[1] / 2, pixels.shape[0] / 2), (width, height))
+    x, y = _snapped(cx - width / 2), _snapped(cy - height / 2)
+    return Sprite(pixels, x, y, (pixels.shape[1] / 2, pixels.shape[0] / 2), (width, height))
+
+
+def _snapped(value: float) -> float:
+    # What rests lies on whole pixels, or all of it would be sampled half way between two and look soft.
+    return float(floor(value + 0.5))
 
 
 def _groups(revealed: Sequence[Sequence[Any]], reach: float) -> tuple[tuple[tuple[int, int, int, int], ...], ...]:
@@ -95,11 +105,17 @@ def _groups(revealed: Sequence[Sequence[Any]], reach: float) -> tuple[tuple[tupl
     )
 
 
-def _zoomed(visual: Visual, width: float, height: float) -> tuple[int, int]:
-    """The size to draw a picture at: its own, or larger when a Ken Burns move will go in."""
-    move = visual.motion.ken_burns
-    factor = 1.0 if move is None else min(_MOST_ZOOM, max(move.start.scale, move.end.scale))
-    return max(1, round(width * factor)), max(1, round(height * factor))
+def magnified(visual: Visual) -> float:
+    """How much larger than placed a picture is drawn, because movement will go in; never beyond what its source can show."""
+    motion, place, content = visual.motion, visual.placement, visual.content
+    move, grown = motion.ken_burns, 1.0
+    for name in ("scale", "width", "height"):
+        grown = max(grown, *(key.value for key in motion.track(name) or ()), 1.0)
+    grown *= max(move.start.scale, move.end.scale) if move is not None else 1.0
+    if not isinstance(content, Footage):
+        return 1.0
+    detail = max(content.crop[2] / place.width, content.crop[3] / (place.height or 1.0))
+    return max(1.0, min(_MOST_ZOOM, grown, detail))
 
 
 def picture(footage: Footage, size: tuple[int, int], easel: Easel) -> np.ndarray[Any, Any]:
@@ -108,19 +124,39 @@ def picture(footage: Footage, size: tuple[int, int], easel: Easel) -> np.ndarray
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     path = easel.path_of(footage.sha256)
+    Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
+    if footage.demuxer == "mov":
+        with contextlib.suppress(ImportError):
+            import pi_heif  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+            pi_heif.register_heif_opener()
     try:
         with Image.open(path) as opened:
             if opened.width * opened.height > _MOST_PIXELS:
                 raise SourceError(f"the picture has {opened.width}x{opened.height} pixels; scale it below 120 megapixels first",
                                   code="SOURCE_TOO_LARGE")  # fmt: skip
+            profile = opened.info.get("icc_profile")
             image: Image.Image = _eight_bit(ImageOps.exif_transpose(opened))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        image = _decoded_by_ffmpeg(footage, path)
+        image, profile = _decoded_by_ffmpeg(footage, path), None
     left, top, width, height = footage.crop
     left, top = max(0.0, left), max(0.0, top)
     box = (left, top, min(left + width, image.width), min(top + height, image.height))
     image = image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
-    return np.asarray(image)
+    return np.asarray(_in_srgb(image, profile) if profile else image)
+
+
+def _in_srgb(image: Any, profile: bytes) -> Any:
+    """Colours as sRGB: pictures of phones come in Display P3. A profile that cannot be used is left aside."""
+    from PIL import ImageCms
+
+    try:
+        own = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(own).lower():
+            return image
+        return ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
 
 
 def _eight_bit(image: Any) -> Any:
@@ -150,12 +186,13 @@ def _decoded_by_ffmpeg(footage: Footage, path: Path) -> Any:
     raise SourceError("the picture could not be decoded; open it in an image program and save it as PNG or JPEG")
 
 
-def _finish(pixels: np.ndarray[Any, Any], visual: Visual) -> np.ndarray[Any, Any]:
+def _finish(pixels: np.ndarray[Any, Any], visual: Visual, factor: float = 1.0) -> np.ndarray[Any, Any]:
+    """Tone, key, flip and corners on a bitmap that is `factor` times as large as it will be placed."""
     import numpy as np
 
     look = visual.look
     if look.tone is not None:
-        pixels = toned(pixels, look.tone)
+        pixels = toned(pixels, replace(look.tone, blur=look.tone.blur * factor))
     if look.key is not None:
         pixels = keyed(pixels, look.key.color[:3], look.key.similarity, look.key.blend)
     if look.flip in {"horizontal", "both"}:
@@ -164,7 +201,7 @@ def _finish(pixels: np.ndarray[Any, Any], visual: Visual) -> np.ndarray[Any, Any
         pixels = pixels[::-1]
     if look.radius > 0 and not isinstance(visual.content, TextArt) and visual.motion.ken_burns is None:
         pixels = with_alpha(pixels)
-        mask = rounded(pixels.shape[1], pixels.shape[0], look.radius)
+        mask = rounded(pixels.shape[1], pixels.shape[0], look.radius * factor)
         pixels = pixels.copy()
         pixels[..., 3] = (pixels[..., 3].astype(np.uint16) * mask // 255).astype(np.uint8)
     return np.ascontiguousarray(pixels)
@@ -204,6 +241,7 @@ def toned(pixels: np.ndarray[Any, Any], tone: Tone) -> np.ndarray[Any, Any]:
 
 def keyed(pixels: np.ndarray[Any, Any], color: tuple[int, ...], similarity: float, blend: float) -> np.ndarray[Any, Any]:
     """A chroma key on a still, by the distance in chroma that ffmpeg's chromakey measures."""
+    import cv2
     import numpy as np
 
     rgb = pixels[..., :3].astype(np.float32)
@@ -214,7 +252,8 @@ def keyed(pixels: np.ndarray[Any, Any], color: tuple[int, ...], similarity: floa
         return (c[..., 2] - luma) / 1.8556, (c[..., 0] - luma) / 1.5748
 
     (u, v), (ku, kv) = chroma(rgb), chroma(wanted)
-    far = np.sqrt(((u - ku) ** 2 + (v - kv) ** 2) / (255.0 * 255.0 * 2))
+    # In limited range, and over the eight neighbours too, as chromakey does.
+    far = cv2.blur(224 / 255 * np.sqrt(((u - ku) ** 2 + (v - kv) ** 2) / (255.0 * 255.0 * 2)), (3, 3))
     alpha = np.clip((far - similarity) / blend, 0, 1) if blend > 1e-4 else (far > similarity).astype(np.float32)
     out = with_alpha(pixels).copy()
     out[..., 3] = (out[..., 3] * alpha).astype(np.uint8)

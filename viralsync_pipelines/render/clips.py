@@ -5,6 +5,7 @@ What belongs here: looking a piece up, rendering it when it is missing, bringing
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,10 +70,10 @@ def ensure_clip(
     bench: Bench,
     scene_id: str,
     on_progress: Callable[[Progress], None] | None = None,
+    unchanged: Callable[[], None] | None = None,
 ) -> Clip:
-    """The piece's clip, from the store or made now. Raises SceneFailed with the cause, and the scene's name in front."""
-    if has_clip(bench.store, key):
-        return Clip(key, piece.count, True, 0.0)
+    """The piece's clip, from the store or made now. `unchanged` raises when a source changed while it was in use; it is asked
+    before the clip gets its key, so that no other run can find the wrong one. Raises SceneFailed: the scene's name, the cause."""
     speed = 0.0
 
     def seen(progress: Progress) -> None:
@@ -81,22 +82,26 @@ def ensure_clip(
         if on_progress is not None:
             on_progress(progress)
 
-    bench.scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="piece-", dir=bench.scratch) as folder:
-        out = Path(folder) / "clip.mp4"
-        try:
+    try:
+        if has_clip(bench.store, key):
+            return Clip(key, piece.count, True, 0.0)
+        bench.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="piece-", dir=bench.scratch) as folder:
+            out = Path(folder) / "clip.mp4"
             render_piece(piece, canvas, encoder, bench.easel, Path(folder), out, seen)
-        except ViralsyncError as error:
-            raise SceneFailed(scene_id, f"{error.code}: {error.message}") from error
-        except OSError as error:
-            raise SceneFailed(scene_id, _plain(error)) from error
-        bench.store.put_file(clip_key(key), out, content_type="video/mp4", take=True)
+            if unchanged is not None:
+                unchanged()
+            bench.store.put_file(clip_key(key), out, content_type="video/mp4", take=True)
+    except ViralsyncError as error:
+        raise SceneFailed(scene_id, f"{error.code}: {error.message}") from error
+    except OSError as error:
+        raise SceneFailed(scene_id, _plain(error)) from error
     return Clip(key, piece.count, False, speed)
 
 
 def _plain(error: OSError) -> str:
-    if error.errno == 28:
-        return "DISK_FULL: the disk is full; free some space and run the movie again"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return "DISK_FULL: the disk is full; free some space (scratch files and the cache lie under VIRALSYNC_HOME) and run the movie again"
     return f"{type(error).__name__}: {error}"
 
 

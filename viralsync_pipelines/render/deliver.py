@@ -14,9 +14,10 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
-from viralsync_pipelines.errors import ObjectMissing
+from viralsync_pipelines.errors import ClipMissing, ObjectMissing
 from viralsync_pipelines.movie.keys import digest
-from viralsync_pipelines.render.assemble import join
+from viralsync_pipelines.movie.picture import Piece
+from viralsync_pipelines.render.assemble import ClipDamaged, join
 from viralsync_pipelines.render.clips import bring_clips
 from viralsync_pipelines.render.loudness import Loudness
 from viralsync_pipelines.render.prepare import Prepared
@@ -58,8 +59,10 @@ class Film:
         return Film(**{**data, "verdicts": tuple(Verdict(**v) for v in data["verdicts"]), "hit": hit})
 
 
-def ensure_sound(prepared: Prepared, store: Store, path_of: Callable[[str], Path], scratch: Path) -> SoundNotes:
-    """The film's finished sound in the store, from the cache or mixed now."""
+def ensure_sound(
+    prepared: Prepared, store: Store, path_of: Callable[[str], Path], scratch: Path, unchanged: Callable[[], None] | None = None
+) -> SoundNotes:
+    """The film's finished sound in the store, from the cache or mixed now. `unchanged` raises when a source changed meanwhile."""
     notes_key = keys.sound_key(prepared.mix_key).removesuffix(".m4a") + ".json"
     try:
         notes = json.loads(store.get_bytes(notes_key))
@@ -71,6 +74,8 @@ def ensure_sound(prepared: Prepared, store: Store, path_of: Callable[[str], Path
     with tempfile.TemporaryDirectory(prefix="sound-", dir=scratch) as folder:
         out = Path(folder) / "sound.m4a"
         heard = mix_sound(prepared.plan.mix, path_of, Path(folder), out)
+        if unchanged is not None:
+            unchanged()
         store.put_file(keys.sound_key(prepared.mix_key), out, content_type="audio/mp4", take=True)
     found = SoundNotes(_known(heard.before.lufs), _known(heard.after.lufs), _known(heard.after.peak), False)
     store.put_bytes(notes_key, json.dumps(asdict(found)).encode())
@@ -79,6 +84,21 @@ def ensure_sound(prepared: Prepared, store: Store, path_of: Callable[[str], Path
 
 def _known(value: float) -> float | None:
     return value if isfinite(value) else None
+
+
+# What shows for fewer frames than this is a flash that somebody wants.
+_FLASH = 4
+
+
+def plain_joins(pieces: Sequence[Piece]) -> list[int]:
+    """The frames at which a new piece begins, without those where the plan itself puts a flash: it would look like a stray frame."""
+    joins = []
+    for before, after in zip(pieces, pieces[1:], strict=False):
+        ending = [v for v in before.visuals if v.frames < min(_FLASH, before.count) and v.last > before.count - _FLASH]
+        beginning = [v for v in after.visuals if v.frames < min(_FLASH, after.count) and v.first < _FLASH]
+        if not ending and not beginning:
+            joins.append(after.start)
+    return joins
 
 
 def known_film(prepared: Prepared, store: Store) -> Film | None:
@@ -105,10 +125,18 @@ def assemble(prepared: Prepared, sound: SoundNotes, store: Store, scratch: Path)
         clips = bring_clips(store, prepared.clip_keys, folder)
         track = store.local_path(keys.sound_key(prepared.mix_key)) or store.fetch(keys.sound_key(prepared.mix_key), folder / "sound.m4a")
         out = folder / "film.mp4"
-        join(clips, plan.frames, plan.canvas.fps, track, folder, out, comment=f"viralsync {prepared.film_key[:32]}")
+        counts = [piece.count for piece in plan.pieces]
+        try:
+            join(clips, counts, plan.canvas.fps, track, folder, out, comment=f"viralsync {prepared.film_key[:32]}")
+        except ClipDamaged as error:
+            # A clip that is there counts as rendered for ever; only without it will the next run make it again. Of clips that
+            # differ nobody knows which are right.
+            for key, clip in zip(prepared.clip_keys, clips, strict=True):
+                if clip == error.clip or error.code == "CLIPS_DIFFER":
+                    store.delete(keys.clip_key(key))
+            raise ClipMissing(f"{error.message}: what is wrong has been removed and is rendered again", code=error.code) from error
         loud = Loudness(-inf if sound.lufs is None else sound.lufs, -inf if sound.peak is None else sound.peak)
-        starts = [piece.start for piece in plan.pieces][1:]
-        verdicts = judge(out, plan.frames, plan.canvas.fps, starts, loud, plan.mix.loudness, plan.mix.true_peak)
+        verdicts = judge(out, plan.frames, plan.canvas.fps, plain_joins(plan.pieces), loud, plan.mix.loudness, plan.mix.true_peak)
         size = out.stat().st_size
         film = Film(prepared.film_key, plan.frames, float(plan.seconds), size, sound.lufs, sound.peak, verdicts, False)
         store.put_file(keys.film_cache_key(prepared.film_key), out, content_type="video/mp4", take=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
 import selectors
@@ -27,6 +28,11 @@ from viralsync_pipelines.errors import FfmpegFailed
 # A graph beyond this goes through a file: Linux refuses single arguments over 128 KiB.
 _LONGEST_ARGUMENT = 100_000
 _PR_SET_PDEATHSIG = 1
+# What demuxers say when the container promises bytes that are not there, and they were asked for: ffmpeg ends well all the same.
+# Damage inside a file is not among them: players show such files too, with a flaw, and so do we.
+_CUT_SHORT = ("partial file", "File ended prematurely")
+# How ffmpeg words a disk that takes no more: full, over a quota, beyond a file size limit.
+_DISK_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 @dataclass(frozen=True)
@@ -67,13 +73,19 @@ def ffmpeg_identity() -> str:
 
 # Process groups under way, so that a process that must end at once can take them along.
 _live: set[int] = set()
+# Decoders by the thread that reads them: one that hangs would keep its thread, and whoever waits for it.
+_decoders: dict[int, set[int]] = {}
 
 
 def kill_all() -> None:
     """Kill every ffmpeg started by this process. For the last moment of a process; ordinary ends clean up by themselves."""
     for group in list(_live):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
+        _kill(group)
+
+
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
 
 
 @dataclass
@@ -83,6 +95,7 @@ class _Watch:
     stderr: deque[str] = field(default_factory=lambda: deque(maxlen=200))
     last_sign: float = 0.0
     feed_error: list[BaseException] = field(default_factory=list)
+    cut_short: str = ""
 
 
 def run(
@@ -97,14 +110,15 @@ def run(
 ) -> Ended:
     """Run ffmpeg with `argv` (without the program). Names of `feeds` in argv become pipes that are fed from the iterables.
 
-    Raises FfmpegFailed: FFMPEG_FAILED, DISK_FULL, FFMPEG_STALLED after `stall_s` without a frame, FFMPEG_TIMEOUT after
-    `limit_s`. `verbose` keeps what filters report on stderr. When anything is raised here, cancellation included, the
-    process is dead before this returns.
+    Raises FfmpegFailed: FFMPEG_FAILED, DISK_FULL, SOURCE_CUT_SHORT, FFMPEG_STALLED after `stall_s` without a frame,
+    FFMPEG_TIMEOUT after `limit_s`; and whatever a feed raises. `verbose` keeps what filters report on stderr. When anything is
+    raised here, cancellation included, the process and the decoders behind its feeds are dead before this returns.
     """
     feeds = feeds or {}
+    _arm()
+    argv = _shorten(argv, scratch)
     pipes = {name: os.pipe() for name in feeds}
     told = [_argument(a, pipes) for a in argv]
-    told = _shorten(told, scratch)
     level = "info" if verbose else "warning"
     command = [
         str(ffmpeg_path()), "-nostdin", "-hide_banner", "-v", level, "-nostats", "-progress", "pipe:1", "-stats_period", "0.25",
@@ -121,41 +135,52 @@ def run(
             os.close(pair[0])
             os.close(pair[1])
         raise
-    _live.add(process.pid)
     watch = _Watch(last_sign=before)
-    threads = [threading.Thread(target=_read_stderr, args=(process, watch), daemon=True)]
-    for name, (read, write) in pipes.items():
-        os.close(read)
-        threads.append(threading.Thread(target=_pour, args=(feeds[name], write, watch), daemon=True))
-    for thread in threads:
-        thread.start()
+    reader = threading.Thread(target=_read_stderr, args=(process, watch), daemon=True)
+    pourers = []
+    failed: list[BaseException] = []
     try:
+        _live.add(process.pid)
+        for name, (read, write) in pipes.items():
+            os.close(read)
+            _widen(write)
+            pourers.append(threading.Thread(target=_pour, args=(feeds[name], write, watch), daemon=True))
+        for thread in (reader, *pourers):
+            thread.start()
         _follow(process, watch, on_progress, command, stall_s, before + limit_s)
     finally:
         if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process.pid)
         process.wait()
         _live.discard(process.pid)
-        for thread in threads:
-            thread.join(5)
-        if process.stdout is not None:
-            process.stdout.close()
-        if process.stderr is not None:
-            process.stderr.close()
-    if watch.feed_error and not isinstance(watch.feed_error[0], BrokenPipeError):
-        raise watch.feed_error[0]
+        # Before decoders are killed: a feed that fails of that is none of the run's business.
+        failed = list(watch.feed_error)
+        for thread in pourers:
+            for decoder in list(_decoders.get(thread.ident or 0, ())):
+                _kill(decoder)
+        for thread in (reader, *pourers):
+            if thread.ident is not None:
+                thread.join(5)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    if failed:
+        raise failed[0]
     tail = "\n".join(watch.stderr)
     if process.returncode != 0:
         raise _failure(process.returncode, command, tail)
+    if watch.cut_short:
+        raise _cut_short(command, watch.cut_short)
     return Ended(tail, time.monotonic() - before)
 
 
 def read_frames(argv: Sequence[str], size: int) -> Iterator[memoryview]:
     """Run ffmpeg with raw frames of `size` bytes on its standard output and give them one by one.
 
-    Closing the iterator ends the process. Raises FfmpegFailed when it ends badly after everything was read.
+    Closing the iterator ends the process. Raises FfmpegFailed when it ends badly after everything was read, or read a source
+    that is cut short.
     """
+    _arm()
     command = [str(ffmpeg_path()), "-nostdin", "-hide_banner", "-v", "warning", "-nostats", *argv]
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(  # noqa: S603 - argv is built by us
@@ -163,6 +188,11 @@ def read_frames(argv: Sequence[str], size: int) -> Iterator[memoryview]:
             preexec_fn=_die_with_parent, env={"LC_ALL": "C"},  # noqa: PLW1509 - one system call before exec
         )  # fmt: skip
         _live.add(process.pid)
+        owner = threading.get_ident()
+        mine = _decoders.setdefault(owner, set())
+        mine.add(process.pid)
+        if process.stdout is not None:
+            _widen(process.stdout.fileno())
         try:
             while process.stdout is not None:
                 frame = process.stdout.read(size)
@@ -170,15 +200,20 @@ def read_frames(argv: Sequence[str], size: int) -> Iterator[memoryview]:
                     break
                 yield memoryview(frame)
             status = process.wait(60)
+            said.seek(0)
+            tail = said.read()[-20_000:].decode("utf-8", "replace")
             if status != 0:
-                said.seek(0)
-                raise _failure(status, command, said.read()[-20_000:].decode("utf-8", "replace"))
+                raise _failure(status, command, tail)
+            if sign := _sign_of_cut(tail):
+                raise _cut_short(command, sign)
         finally:
             if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill(process.pid)
             process.wait()
             _live.discard(process.pid)
+            mine.discard(process.pid)
+            if not mine:
+                _decoders.pop(owner, None)
             if process.stdout is not None:
                 process.stdout.close()
 
@@ -187,42 +222,68 @@ def _argument(value: str, pipes: Mapping[str, tuple[int, int]]) -> str:
     return f"pipe:{pipes[value][0]}" if value in pipes else value
 
 
-def _shorten(argv: list[str], scratch: Path | None) -> list[str]:
+def _shorten(argv: Sequence[str], scratch: Path | None) -> Sequence[str]:
     """Graphs too long for the kernel are read from a file."""
     if not any(len(a) > _LONGEST_ARGUMENT for a in argv):
         return argv
-    if scratch is None:
-        raise FfmpegFailed("a filter graph is too long for one argument and no folder was given for it", argv=argv[:3], stderr_tail="")
+    if scratch is None or "-filter_complex" not in argv:
+        raise FfmpegFailed("an argument is too long for one, and is no filter graph or has no folder", argv=argv[:3], stderr_tail="")
     at = argv.index("-filter_complex")
     path = scratch / "graph.txt"
     path.write_text(argv[at + 1], encoding="utf-8")
     return [*argv[:at], "-/filter_complex", str(path), *argv[at + 2 :]]
 
 
-def _die_with_parent() -> None:
-    # Runs between fork and exec. Linux only; elsewhere lifeline.py alone sees to it.
+def _widen(pipe: int) -> None:
+    # 64 KiB at a time means 47 wake-ups for one vertical HD frame; a megabyte takes 0.1 CPU-s less for 120 of them.
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
+
+
+def _arm() -> None:
+    """Find the system call beforehand: loading a library between fork and exec can hang when another thread held the loader's lock."""
+    _prctl()
+
+
+@cache
+def _prctl() -> Callable[[int, int], int] | None:
+    return ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    # Runs between fork and exec. The signal comes when the thread that forked ends, which every run outlives. Linux only.
+    call = _prctl()
+    if call is not None:
+        call(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _read_stderr(process: subprocess.Popen[bytes], watch: _Watch) -> None:
     # Drained all the time: a full pipe would stop ffmpeg for good.
     if process.stderr is not None:
         for line in process.stderr:
-            watch.stderr.append(line.decode("utf-8", "replace").rstrip()[:2000])
+            text = line.decode("utf-8", "replace").rstrip()[:2000]
+            watch.stderr.append(text)
+            watch.cut_short = watch.cut_short or _sign_of_cut(text)
 
 
 def _pour(feed: Feed, write: int, watch: _Watch) -> None:
-    try:
-        with os.fdopen(write, "wb", buffering=0) as pipe:
+    with os.fdopen(write, "wb", buffering=0) as pipe:
+        try:
             for frame in feed:
                 view = memoryview(frame).cast("B")
                 while view:
                     view = view[pipe.write(view) :]
-    except BrokenPipeError:
-        pass  # ffmpeg has all it wants, or has died; its exit status tells which
-    except BaseException as error:
-        watch.feed_error.append(error)
+        except BrokenPipeError:
+            pass  # ffmpeg has all it wants, or has died; its exit status tells which
+        except BaseException as error:
+            # Noted before the pipe is closed: ffmpeg takes that for the end, and may end well.
+            watch.feed_error.append(error)
+        finally:
+            # Ends a decoder behind the feed now, and in the thread that started it.
+            close = getattr(feed, "close", None)
+            if close is not None:
+                close()
 
 
 def _follow(
@@ -244,11 +305,7 @@ def _follow(
         while True:
             now = time.monotonic()
             if now - watch.last_sign > stall_s:
-                tail = "\n".join(watch.stderr)
-                raise FfmpegFailed(
-                    f"ffmpeg wrote nothing for {stall_s:g} s and was stopped; the machine is overloaded or the source is broken",
-                    argv=command, stderr_tail=tail, code="FFMPEG_STALLED",
-                )  # fmt: skip
+                raise _stalled(command, watch, stall_s)
             if now > deadline:
                 raise FfmpegFailed("ffmpeg took longer than allowed and was stopped; split the movie into shorter scenes",
                                    argv=command, stderr_tail="\n".join(watch.stderr), code="FFMPEG_TIMEOUT")  # fmt: skip
@@ -261,8 +318,10 @@ def _follow(
             chunk = os.read(process.stdout.fileno(), 65536)
             if not chunk:
                 # Closed: it is ending. A process that closes stdout and lingers is caught by the wait in run().
-                with contextlib.suppress(subprocess.TimeoutExpired):
+                try:
                     process.wait(stall_s)
+                except subprocess.TimeoutExpired:
+                    raise _stalled(command, watch, stall_s) from None
                 return
             *rows, rest = (rest + chunk).split(b"\n")
             for row in rows:
@@ -295,8 +354,29 @@ def _decimal(text: str | None) -> float:
         return 0.0
 
 
+def _stalled(command: Sequence[str], watch: _Watch, stall_s: float) -> FfmpegFailed:
+    return FfmpegFailed(
+        f"ffmpeg wrote nothing for {stall_s:g} s and was stopped; the machine is overloaded or the source is broken",
+        argv=command, stderr_tail="\n".join(watch.stderr), code="FFMPEG_STALLED",
+    )  # fmt: skip
+
+
+def _sign_of_cut(said: str) -> str:
+    """The line that says a container promises more than its file holds, or ""."""
+    return next((line for line in said.splitlines() if any(sign in line for sign in _CUT_SHORT)), "")
+
+
+def _cut_short(command: Sequence[str], sign: str) -> FfmpegFailed:
+    inputs = [Path(after).name for before, after in zip(command, command[1:], strict=False) if before == "-i"]
+    files = [name for name in inputs if not name.startswith(("pipe:", "color=", "art"))]
+    return FfmpegFailed(
+        f"a source file is cut short, one of {', '.join(files[:4])}; copy or export it again ({sign.rpartition('] ')[2]})",
+        argv=command, stderr_tail=sign, code="SOURCE_CUT_SHORT",
+    )  # fmt: skip
+
+
 def _failure(status: int, command: Sequence[str], tail: str) -> FfmpegFailed:
-    if "No space left on device" in tail:
+    if any(sign in tail for sign in _DISK_FULL) or status == -signal.SIGXFSZ:
         return FfmpegFailed(
             "the disk is full; free some space (`viralsync` keeps its state under VIRALSYNC_HOME) and run the movie again",
             argv=command, stderr_tail=tail, code="DISK_FULL",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import ceil, cos, floor, radians, sin
 from typing import TYPE_CHECKING, Any
 
+from viralsync_pipelines.movie.art import TextArt
 from viralsync_pipelines.movie.motion import Pose, pose_at, view_at
 from viralsync_pipelines.movie.picture import Canvas, Visual
 from viralsync_pipelines.render.artwork import Sprite, rounded, with_alpha
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     Pixels = np.ndarray[Any, Any]
+    Planes = tuple[Pixels, Pixels, Pixels]
 
 # Rec. 709, RGB 0-255 to limited range YUV.
 _TO_YUV = (
@@ -49,8 +51,26 @@ def is_ken_burns_floor(visual: Visual, sprite: Sprite, canvas: Canvas) -> bool:
     return plain and whole and untouched and sprite.opaque
 
 
-def ken_burns_frames(visual: Visual, sprite: Sprite, canvas: Canvas, first: int, count: int) -> Iterator[memoryview]:
-    """yuv420p frames of a full-canvas Ken Burns move; `first` is the layer's own frame number of the first one."""
+def yuv_planes(pixels: Pixels) -> Planes:
+    """RGB as limited range Rec. 709 planes, chroma at half size and sited left, as H.264 has it."""
+    import cv2
+    import numpy as np
+
+    yuv = cv2.transform(pixels, np.array(_TO_YUV, np.float32))
+    tall, wide = yuv.shape[:2]
+    # Down: the mean of two rows. Across: column 2j, with half of each neighbour, lies on luma column 2j.
+    rows = cv2.resize(yuv[..., 1:], (wide, ceil(tall / 2)), interpolation=cv2.INTER_AREA)
+    half = cv2.sepFilter2D(rows, -1, np.array([0.25, 0.5, 0.25]), np.array([1.0]), borderType=cv2.BORDER_REPLICATE)[:, ::2]
+    return np.ascontiguousarray(yuv[..., 0]), np.ascontiguousarray(half[..., 0]), np.ascontiguousarray(half[..., 1])
+
+
+def ken_burns_frames(
+    visual: Visual, canvas: Canvas, first: int, count: int, planes_of: Iterable[Planes]
+) -> Iterator[memoryview]:
+    """yuv420p frames of a full-canvas Ken Burns move; `first` is the layer's own frame number of the first one.
+
+    planes_of: the picture's 4:2:0 planes for each frame; when they end, the last ones stay.
+    """
     import cv2
     import numpy as np
 
@@ -58,12 +78,6 @@ def ken_burns_frames(visual: Visual, sprite: Sprite, canvas: Canvas, first: int,
     move = visual.motion.ken_burns
     if move is None:
         raise ValueError("this layer has no Ken Burns move")
-    yuv = cv2.transform(sprite.pixels, np.array(_TO_YUV, np.float32))
-    tall, wide = yuv.shape[:2]
-    luma = np.ascontiguousarray(yuv[..., 0])
-    # Half-size chroma planes, each sample the mean of its four pixels.
-    half = cv2.resize(yuv[..., 1:], (ceil(wide / 2), ceil(tall / 2)), interpolation=cv2.INTER_AREA)
-    blue, red = np.ascontiguousarray(half[..., 0]), np.ascontiguousarray(half[..., 1])
     w, h = canvas.width, canvas.height
     frame = np.empty(w * h * 3 // 2, np.uint8)
     planes = (
@@ -72,7 +86,11 @@ def ken_burns_frames(visual: Visual, sprite: Sprite, canvas: Canvas, first: int,
         frame[w * h * 5 // 4 :].reshape(h // 2, w // 2),
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    source = iter(planes_of)
+    given = next(source)
     for k in range(first, first + count):
+        luma, blue, red = given
+        tall, wide = luma.shape
         left, top, share = view_at(move, k, visual.frames)
         sx, sy = share * wide / w, share * tall / h
         # Centres of pixels: canvas pixel i looks at picture pixel left + (i + 1/2) * s - 1/2.
@@ -84,6 +102,7 @@ def ken_burns_frames(visual: Visual, sprite: Sprite, canvas: Canvas, first: int,
         cv2.warpAffine(blue, chroma, (w // 2, h // 2), planes[1], flags, cv2.BORDER_REPLICATE)
         cv2.warpAffine(red, chroma, (w // 2, h // 2), planes[2], flags, cv2.BORDER_REPLICATE)
         yield frame.data
+        given = next(source, given)
 
 
 def region_of(visual: Visual, sprite: Sprite, canvas: Canvas, first: int, count: int) -> Region:
@@ -112,9 +131,11 @@ def _extent(visual: Visual, sprite: Sprite) -> tuple[float, float]:
 def _matrix(visual: Visual, sprite: Sprite, pose: Pose) -> tuple[tuple[float, float, float], ...]:
     """Layer plane to canvas: grow and turn about the centre, then go where it stands."""
     wide, tall = _extent(visual, sprite)
-    # Pictures are drawn at whole pixels; the fraction their size was rounded by is put back here.
-    fx = sprite.size[0] / wide if sprite.centre[0] * 2 == wide else 1.0
-    fy = sprite.size[1] / tall if sprite.centre[1] * 2 == tall else 1.0
+    # Pictures are drawn at whole pixels; the fraction their size was rounded by is put back here. Text is not: its bitmap
+    # holds shadow and plate too, and centred in a wide box it was once squeezed to the width of its letters.
+    drawn = not isinstance(visual.content, TextArt)
+    fx = sprite.size[0] / wide if drawn and sprite.centre[0] * 2 == wide else 1.0
+    fy = sprite.size[1] / tall if drawn and sprite.centre[1] * 2 == tall else 1.0
     centre = (wide / 2, tall / 2) if visual.motion.ken_burns is not None else sprite.centre
     angle = radians(pose.rotation + visual.look.rotation)
     a, b = pose.scale * pose.width * fx, pose.scale * pose.height * fy
@@ -122,6 +143,9 @@ def _matrix(visual: Visual, sprite: Sprite, pose: Pose) -> tuple[tuple[float, fl
     cx, cy = sprite.x + sprite.size[0] / 2 + pose.x, sprite.y + sprite.size[1] / 2 + pose.y
     if visual.motion.ken_burns is None and fx == 1.0:
         cx, cy = sprite.x + sprite.centre[0] + pose.x, sprite.y + sprite.centre[1] + pose.y
+    # Width and height grow from the anchor, as they would if they had been written so: a bar that stands stays on its foot.
+    cx += (0.5 - visual.placement.pivot_x) * sprite.size[0] * (pose.width - 1)
+    cy += (0.5 - visual.placement.pivot_y) * sprite.size[1] * (pose.height - 1)
     return (
         (m00, m01, cx - m00 * centre[0] - m01 * centre[1]),
         (m10, m11, cy - m10 * centre[0] - m11 * centre[1]),
@@ -135,10 +159,28 @@ def _corners(m: tuple[tuple[float, float, float], ...], wide: float, tall: float
     ]
 
 
+def longest_rest(visual: Visual, sprite: Sprite, canvas: Canvas, first: int, count: int) -> tuple[int, int]:
+    """(index of a frame, frames after it that look the same): the longest rest in frames [first, first + count) of a bitmap's life."""
+    if visual.motion.ken_burns is not None:
+        return 0, 0
+    reveal = _Reveal(visual, sprite, canvas) if sprite.groups else None
+    best, start, before = (0, 0), 0, None
+    for index in range(count):
+        k = first + index
+        pose = pose_at(visual.motion, k, visual.frames, sprite.size, (canvas.width, canvas.height))
+        seen = pose, reveal.due(k) if reveal is not None else 0
+        start, before = (start if seen == before else index), seen
+        best = max(best, (start, index - start), key=lambda rest: rest[1])
+    return best
+
+
 def posed_frames(
-    visual: Visual, sprite: Sprite, canvas: Canvas, region: Region, first: int, count: int, moving: Iterable[Pixels] | None = None
+    visual: Visual, sprite: Sprite, canvas: Canvas, region: Region, numbers: Iterable[int], moving: Iterable[Pixels] | None = None
 ) -> Iterator[memoryview]:
-    """Straight RGBA frames of `region`. `moving` gives the layer's picture per frame (a clip); without it the sprite's is used."""
+    """Straight RGBA frames of `region`, for the given frames of the layer's life in rising order.
+
+    `moving` gives the layer's picture per frame (a clip); without it the sprite's is used.
+    """
     import cv2
     import numpy as np
 
@@ -151,7 +193,7 @@ def posed_frames(
         wide, tall = (round(v) for v in _extent(visual, sprite))
         mask = rounded(max(1, wide), max(1, tall), visual.look.radius)
     last: Pixels | None = base
-    for k in range(first, first + count):
+    for k in numbers:
         pose = pose_at(visual.motion, k, visual.frames, sprite.size, (canvas.width, canvas.height))
         if moving is not None:
             last = next(clip, last)
@@ -190,12 +232,20 @@ def _placed(plane: Pixels, matrix: tuple[tuple[float, float, float], ...], regio
     m = np.array(matrix)
     if abs(m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]) < 1e-9 or opacity <= 0:
         return np.zeros((region.height, region.width, 4), np.uint8)
+    # Sampling between neighbours skips what lies between them in a picture shrunk to less than half: it is averaged first.
+    size = abs(m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]) ** 0.5
+    if size < 0.5 and min(plane.shape[:2]) >= 8:
+        tall, wide = plane.shape[:2]
+        times = min(floor(1 / size), min(tall, wide) // 4)
+        plane = cv2.resize(plane, (wide // times, tall // times), interpolation=cv2.INTER_AREA)
+        m[:, 0] *= wide / plane.shape[1]
+        m[:, 1] *= tall / plane.shape[0]
     # From corner to centre coordinates on both sides, and into the region.
     m[:, 2] += m[:, :2] @ np.array([0.5, 0.5]) - 0.5 - np.array([region.x, region.y])
-    size = (region.width, region.height)
+    view = (region.width, region.height)
     out = np.empty((region.height, region.width, 4), np.uint8)
-    out[..., :3] = cv2.warpAffine(plane[..., :3], m, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    alpha = cv2.warpAffine(plane[..., 3], m, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    out[..., :3] = cv2.warpAffine(plane[..., :3], m, view, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    alpha = cv2.warpAffine(plane[..., 3], m, view, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     out[..., 3] = alpha if opacity >= 1 else cv2.convertScaleAbs(alpha, alpha=opacity)
     if blur > 0.1:
         out[..., 3] = cv2.GaussianBlur(out[..., 3], (0, 0), blur)
@@ -255,11 +305,14 @@ class _Reveal:
         self._mask = np.zeros(sprite.pixels.shape[:2], np.uint8)
         self._done = 0
 
+    def due(self, frame: int) -> int:
+        """How many groups are shown at a frame."""
+        return min(len(self._groups), int(frame / self._step) + 1)
+
     def shown(self, plane: Pixels, frame: int) -> Pixels:
         import cv2
 
-        due = min(len(self._groups), int(frame / self._step) + 1)
-        while self._done < due:
+        while self._done < self.due(frame):
             for x0, y0, x1, y1 in self._groups[self._done]:
                 self._mask[max(0, y0) : y1, max(0, x0) : x1] = 255
             self._done += 1

@@ -1,30 +1,42 @@
 """A step must not outlive the run that asked for it: when the run worker is killed, its steps and their ffmpeg go too.
 
-What belongs here: noticing the death of the process that made this one. Measured without it: after kill -9 of a run worker, the
+What belongs here: noticing the death of the processes that made this one, and of any process that left its mark. Measured without it: after kill -9 of a run worker, the
 forkserver, its steps and their ffmpeg were all alive 8 s later, and a new run would have raced them.
 """
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
+import socket
+import sys
 import threading
+from functools import cache
+from pathlib import Path
 
 from viralsync_pipelines.render import ffmpeg
 
+_PR_SET_PDEATHSIG = 1
 _tied = threading.Event()
 
 
 def tie_to_parent() -> None:
     """From now on, end this process at once when the process that started it through multiprocessing ends.
 
-    Outside of a multiprocessing child this does nothing: there the kernel's parent-death signal on ffmpeg is enough.
+    Two processes count: the run worker, which asked for this one and is watched by a thread, and the forkserver, which forked it
+    and is watched by the kernel. Outside of a multiprocessing child this does nothing: there the kernel's signal on ffmpeg is enough.
     """
     parent = multiprocessing.parent_process()
     if parent is None or _tied.is_set():
         return
     _tied.set()
+    if sys.platform == "linux":
+        # Without this a run goes on without the step, which the forkserver can no longer tell it about, and both write.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     sentinel = parent.sentinel
 
     def wait() -> None:
@@ -33,3 +45,49 @@ def tie_to_parent() -> None:
         os._exit(70)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def process_mark() -> str:
+    """A name for this process, good in file names, by which others can tell later whether it still runs.
+
+    Machine, process id and start: an id is used again, together with the moment of its start it is not.
+    """
+    pid = os.getpid()
+    return f"{_machine()}-{pid}-{_started(pid)}"
+
+
+def has_ended(mark: str) -> bool | None:
+    """Whether the process that made a mark has ended; None for other machines and for what is no mark."""
+    machine, _, owner = mark.partition("-")
+    pid, _, started = owner.partition("-")
+    if machine != _machine() or not pid.isdecimal():
+        return None
+    return _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    """When a process began, in ticks since boot: "gone" for one that has ended, "unknown" for a living one outside of Linux."""
+    if sys.platform == "linux":
+        try:
+            # The second field, the name, may hold anything; it ends at the last bracket. Field 22 is the start.
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            return "gone" if fields[0] in {"Z", "X"} else fields[19]
+        except (OSError, IndexError):
+            return "gone"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "gone"
+    except OSError:
+        pass
+    return "unknown"
+
+
+@cache
+def _machine() -> str:
+    """This machine and, in containers, this set of process ids."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path comes out of it
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:12]

@@ -1,0 +1,59 @@
+"""What one scene step needs of a plan, and no more: a film of a thousand scenes is not read a thousand times by its steps.
+
+What belongs here: cutting a prepared film into scenes, and their JSON. What does not: planning (render/prepare.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from viralsync_pipelines.movie.art import TextArt
+from viralsync_pipelines.movie.picture import Piece
+from viralsync_pipelines.render.prepare import Prepared
+
+
+def parts_of(prepared: Prepared) -> Iterator[Prepared]:
+    """For every scene in order: the same film with this scene's pieces, clip keys and sources alone, and no sound."""
+    plan = prepared.plan
+    mine: list[list[tuple[Piece, str]]] = [[] for _ in plan.scenes]
+    for piece, key in zip(plan.pieces, prepared.clip_keys, strict=True):
+        mine[piece.scene].append((piece, key))
+    silent = replace(plan.mix, cues=(), ducking=())
+    for scene, pairs in zip(plan.scenes, mine, strict=True):
+        shown = {_content(visual.content) for piece, _ in pairs for visual in piece.visuals}
+        small = replace(
+            plan, scenes=(scene,), pieces=tuple(piece for piece, _ in pairs), mix=silent, speech={},
+            sources={sha256: source for sha256, source in plan.sources.items() if sha256 in shown},
+        )  # fmt: skip
+        yield replace(prepared, plan=small, clip_keys=tuple(key for _, key in pairs))
+
+
+def _content(content: Any) -> str | None:
+    return content.font_sha if isinstance(content, TextArt) else getattr(content, "sha256", None)
+
+
+def part_json(part: Prepared) -> str:
+    """A part as JSON, exact to the last fraction."""
+    return json.dumps(_adapter().dump_python(part, mode="json"), separators=(",", ":"), ensure_ascii=False)
+
+
+def read_part(text: str) -> Prepared:
+    """The part back from its JSON."""
+    part: Prepared = _adapter().validate_json(text)
+    return part
+
+
+@cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Prepared)
+
+
+def warm_up() -> None:
+    """Build what reading needs, 20 ms of it, before the first step asks."""
+    _adapter()

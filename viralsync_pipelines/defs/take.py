@@ -1,0 +1,89 @@
+"""What a run is asked to make, and the ground every op stands on: its document, its studio, its failures as Dagster shows them.
+
+What belongs here: what `narration` and `movie` share. What does not: their ops.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from viralsync_pipelines.defs.registry import find_registered, find_version
+from viralsync_pipelines.defs.resources import StudioResource, settings_now, store_of
+from viralsync_pipelines.defs.studio import Studio
+from viralsync_pipelines.errors import MovieInvalid, ViralsyncError
+from viralsync_pipelines.render.lifeline import tie_to_parent
+
+JOB_TAG = "viralsync/job_id"
+# The inbox file that a run was started for: what the run itself refuses is told beside that file too.
+INBOX_TAG = "viralsync/inbox"
+REASONS = ".problems.json"
+MOVIES = dg.DynamicPartitionsDefinition(name="movies")
+
+
+class Take(dg.Config):
+    """What to render when it is not simply the registered movie. All empty: the partition's movie as it is registered."""
+
+    movie: dict[str, Any] = Field(default_factory=dict, description="A movie JSON that replaces the registered one for this run.")
+    document: str = Field(default="", description="Store key of a movie JSON that replaces the registered one for this run.")
+    folder: str = Field(default="", description="Folder that the movie's relative paths start from (command line only).")
+    variables: dict[str, Any] = Field(default_factory=dict, description="Values for the movie's variables.")
+    draft: bool = Field(default=False, description="Half size and fast; the same timing.")
+
+
+def job_id_of(context: dg.OpExecutionContext) -> str:
+    """The job this run belongs to: its tag, or the run's own id when it was launched in the Dagster UI."""
+    tagged = context.run.tags.get(JOB_TAG)
+    return tagged or "job_" + context.run_id.replace("-", "")[:12]
+
+
+@contextmanager
+def at_work(resource: StudioResource, folder: str = "") -> Iterator[Studio]:
+    """The studio for one step: tied to its run, and with its temporary files gone afterwards."""
+    tie_to_parent()
+    studio = resource.create_studio()
+    try:
+        yield studio.beside(Path(folder)) if folder else studio
+    finally:
+        with suppress(OSError):
+            studio.scratch.rmdir()
+
+
+def wanted(context: dg.OpExecutionContext, config: Take) -> tuple[dict[str, Any], str]:
+    """The document to render, and the folder its relative paths start from ("" for none).
+
+    A folder opens files of this machine to the movie. It comes from the command line alone: with a render, or kept with the
+    registered document. A document from anywhere else never inherits it.
+    """
+    if config.movie:
+        return config.movie, config.folder
+    store = store_of(settings_now())
+    if config.document:
+        return find_version(store, config.document), config.folder
+    document, folder = find_registered(store, context.partition_key)
+    return document, config.folder or folder
+
+
+def failure_of(error: ViralsyncError) -> dg.Failure:
+    """The error as Dagster shows it. Running the same bytes again would end the same way, so Dagster must not retry."""
+    metadata: dict[str, Any] = {"code": error.code}
+    said = getattr(error.__cause__, "stderr_tail", None) or getattr(error, "stderr_tail", None)
+    if said:
+        metadata["ffmpeg"] = dg.MetadataValue.md(f"```\n{said[-4000:]}\n```")
+    if isinstance(error, MovieInvalid):
+        metadata["problems"] = dg.MetadataValue.json([p.as_json() for p in error.problems])
+    return dg.Failure(description=str(error), metadata=metadata, allow_retries=False)
+
+
+def refusal_of(context: dg.OpExecutionContext, error: ViralsyncError) -> dg.Failure:
+    """failure_of for a movie that cannot be planned: one that came through the inbox gets its reasons beside it."""
+    key = context.run.tags.get(INBOX_TAG)
+    if key is not None and isinstance(error, MovieInvalid):
+        reasons = {"problems": [p.as_json() for p in error.problems]}
+        body = json.dumps(reasons, indent=2, ensure_ascii=False).encode()
+        store_of(settings_now()).put_bytes(key.removesuffix(".json") + REASONS, body)
+    return failure_of(error)
