@@ -77,20 +77,26 @@ def read_wav(path: Path) -> Samples:
 
 
 def heard(path: Path) -> Samples:
-    """The sound of a file as a player plays it, placed by the times of its frames: sample 0 is time 0. Floats (n, 2)."""
+    """The sound of a file as a player plays it, placed by the times of its frames: sample 0 is time 0. Floats (n, 2).
+
+    It ends where the file says: the last frame of AAC is filled up to 1,024 samples.
+    """
     import av
 
     pieces: list[tuple[int, Samples]] = []
     with av.open(str(path)) as container:
-        base = container.streams.audio[0].time_base or Fraction(1, RATE)
+        stream = container.streams.audio[0]
+        base = stream.time_base or Fraction(1, RATE)
+        told = round((stream.duration or 0) * base * RATE)
         for frame in container.decode(audio=0):
             assert frame.sample_rate == RATE
             pieces.append((round(Fraction(frame.pts or 0) * base * RATE), frame.to_ndarray().T))
     end = max(at + len(block) for at, block in pieces)
+    assert told <= end < told + 1024 + RATE // 1000
     out = np.zeros((end, 2))
     for at, block in pieces:
         out[max(0, at) : at + len(block)] = block[max(0, -at) :]
-    return out
+    return out[:told]
 
 
 def onsets(samples: Samples, gap: float = 0.5, share: float = 0.25) -> list[float]:

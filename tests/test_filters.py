@@ -164,14 +164,15 @@ def opacity(layer: Visual, frame: int) -> float:
 
 def test_a_draft_is_the_same_film_at_half_the_size() -> None:
     mix = Mix(0, (), (), None, -1.5)
-    plan = MoviePlan("m", "t", CANVAS, "draft", 120, (), (piece(visual(CLIP), visual(TITLE, enter=Passage("fade", 15, "linear"))),), mix, {}, {})
+    body = piece(visual(CLIP), visual(TITLE, enter=Passage("fade", 15, "linear")))
+    plan = MoviePlan("m", "t", CANVAS, "draft", 120, (), (body,), mix, {}, {})
     half = scaled(plan, Fraction(1, 2))
     assert (half.canvas.width, half.canvas.height, half.frames) == (540, 960, 120)
-    (body,) = half.pieces
-    assert [(v.first, v.frames, v.motion.enter) for v in body.under] == [(v.first, v.frames, v.motion.enter) for v in plan.pieces[0].under]
-    assert body.under[0].content == CLIP
-    assert body.under[0].placement.width == 540
-    assert body.under[1].content.size == 45  # type: ignore[union-attr]
+    (small,) = half.pieces
+    assert [(v.first, v.frames, v.motion.enter) for v in small.under] == [(v.first, v.frames, v.motion.enter) for v in body.under]
+    assert small.under[0].content == CLIP
+    assert small.under[0].placement.width == 540
+    assert small.under[1].content.size == 45  # type: ignore[union-attr]
 
 
 # Tone
@@ -195,14 +196,14 @@ def test_tones_are_those_of_css() -> None:
     assert applied(Tone(hue=90), (0.5, 0.5, 0.5)) == pytest.approx([0.5] * 3, abs=0.002), "grey has no hue"
 
 
-@given(st.builds(Tone, st.floats(0, 4), st.floats(0, 4), st.floats(0, 4), st.floats(0, 1), st.floats(0, 1), st.just(0.0), st.floats(-360, 360)))
+factors, shares = st.floats(0, 4), st.floats(0, 1)
+
+
+@given(st.builds(Tone, factors, factors, factors, shares, shares, st.just(0.0), st.floats(-360, 360)))
 def test_mixer_steps_stay_in_the_filters_range_and_make_the_matrix(tone: Tone) -> None:
     steps = mixer_steps(tone)
     total = np.eye(3, 4)
     for number, step in enumerate(steps):
         assert all(-2 <= value <= 2 for value in step.values())
-        if number == 0:
-            total = np.array([[step[f"{row}{col}"] for col in "rgba"] for row in "rgb"])
-        else:
-            total = total * 2
+        total = total * 2 if number else np.array([[step[f"{row}{col}"] for col in "rgba"] for row in "rgb"])
     assert total == pytest.approx(np.array(tone_matrix(tone)), abs=1e-6)

@@ -172,6 +172,14 @@ def test_a_picture_that_starts_after_its_sound_waits_for_it(room: Lab) -> None:
     assert numbers == [0] * 6 + list(range(12))
 
 
+def test_a_clip_cut_without_encoding_starts_where_its_edit_list_says(room: Lab) -> None:
+    numbered(room.folder / "whole.mp4", "30", 60)
+    ffmpeg("-ss", "0.5", "-i", room.folder / "whole.mp4", "-c", "copy", room.folder / "edited.mp4")
+    prepared = room.plan(movie([clip(room, "edited.mp4", trimStart=0.1)], 0.6))
+    assert read_numbers(decoded(room.clips(prepared)[0])) == list(range(18, 36))
+    assert read_numbers(window(room, prepared, 9, 3)) == [27, 28, 29]
+
+
 # Which container and codec
 
 # Codecs that cannot name their matrix are Rec. 601 at this size.
@@ -181,6 +189,9 @@ CODECS: dict[str, tuple[str, ...]] = {
     "h264.mkv": (*X264, *BT709),
     "h264.ts": (*X264, *BT709),
     "h264_open_gop.mp4": ("-c:v", "libx264", "-preset", "veryfast", "-x264-params", "open-gop=1:keyint=6:bframes=3", *BT709),
+    "fragments.mp4": (*X264, "-g", "6", "-movflags", "frag_keyframe+empty_moov", *BT709),
+    "live.webm": ("-c:v", "libvpx-vp9", "-b:v", "1M", "-deadline", "realtime", "-cpu-used", "8", "-g", "6", "-f", "webm", "-live", "1",
+                  *BT709),
     "hevc.mp4": ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1", "-tag:v", "hvc1", *BT709),
     "hevc10.mkv": ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1", "-vf",
                    "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p10le", *BT709[2:]),
@@ -433,7 +444,8 @@ def test_rotated_video_stands_upright(room: Lab, degrees: int) -> None:
     outer = frame[:36] if degrees == 180 else frame[:, :36]
     assert outer.max() < 20, "turned by a quarter it is higher than wide"
     # The picture is seekable just as well.
-    assert seen_quarters(window(room, prepared, 3, 2)[0][45:315] if degrees == 180 else window(room, prepared, 3, 2)[0][:, 45:315]) == wanted
+    part = window(room, prepared, 3, 2)[0]
+    assert seen_quarters(part[45:315] if degrees == 180 else part[:, 45:315]) == wanted
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -470,9 +482,8 @@ def test_interlaced_video_is_shown_without_combing(room: Lab) -> None:
         frame = solid((30, 30, 30), 160, 160)
         frame[:, 20 + 3 * n : 40 + 3 * n] = 230
         fields.append(frame)
-    encode(room.folder / "comb.mp4", fields, 60, *X264, "-vf",
-           "tinterlace=interleave_top,scale=interl=1:out_color_matrix=bt709:out_range=tv,format=yuv420p,setfield=tff", "-flags", "+ildct+ilme",
-           "-x264-params", "tff=1", *BT709[2:])  # fmt: skip
+    woven = "tinterlace=interleave_top,scale=interl=1:out_color_matrix=bt709:out_range=tv,format=yuv420p,setfield=tff"
+    encode(room.folder / "comb.mp4", fields, 60, *X264, "-vf", woven, "-flags", "+ildct+ilme", "-x264-params", "tff=1", *BT709[2:])
     frame = room.frames(movie([clip(room, "comb.mp4")], 0.5))[7]
     luma = frame.mean(-1)
     # Rows alternate where fields are woven: the second difference between rows.

@@ -271,7 +271,8 @@ def test_reveals_only_ever_add_and_end_complete(room: Lab, mode: str) -> None:
 
 def test_what_rests_is_fed_once_and_looks_the_same(white: Lab) -> None:
     """A title that pops in and stays: the pause in the middle is one frame, repeated in the graph, at its exact place."""
-    layer = {"type": "text", "text": "Rest", "fontSize": 60, "enter": {"type": "pop", "duration": 0.3}, "exit": {"type": "zoom", "duration": 0.2}}
+    come, go = {"type": "pop", "duration": 0.3}, {"type": "zoom", "duration": 0.2}
+    layer = {"type": "text", "text": "Rest", "fontSize": 60, "enter": come, "exit": go}
     frames = white.frames(movie([layer], 1), FINE)
     assert len(frames) == 30
     middle = frames[9:25]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.films import (
     BT709,
@@ -36,6 +38,7 @@ from tests.films import (
 )
 from viralsync_pipelines.movie.picture import Piece
 from viralsync_pipelines.movie.spec import XFADES
+from viralsync_pipelines.render.previews import contact_sheet, grab, jpeg
 from viralsync_pipelines.render.scenes import render_piece
 
 # Primaries, mixtures, near black, near white, a skin tone.
@@ -254,7 +257,8 @@ def test_movie_layers_run_on_over_scenes_and_overlaps(room: Lab) -> None:
     moving = shape(0, 250, 40, 40, "#ffffff", keyframes={"x": [{"at": 0, "value": 0}, {"at": 0.9, "value": 270}]})
     document = scenes({"duration": 0.5, "bgColor": "#401010"},
                       {"duration": 0.4, "bgColor": "#104010", "transition": {"type": "fade", "duration": 0.2}},
-                      {"duration": 0.5, "bgColor": "#101040", "transition": {"type": "wipeleft", "duration": 0.1}}, layers=[over, moving])  # fmt: skip
+                      {"duration": 0.5, "bgColor": "#101040", "transition": {"type": "wipeleft", "duration": 0.1}},
+                      layers=[over, moving])  # fmt: skip
     frames = room.frames(document)
     assert len(frames) == 33
     assert read_numbers(f[30:90, 100:260] for f in frames) == list(range(33))
@@ -267,7 +271,8 @@ def test_one_clip_twice_and_equal_scenes(room: Lab) -> None:
     """The blurred clip behind itself, a clip in two scenes, and a fade between equal grounds: equal inputs stay apart."""
     numbered(room.folder / "twice.mp4", "30", 30)
     clip = {"type": "video", "src": "twice.mp4", "fit": "fill"}
-    both = [{**clip, "filters": {"blur": 20}}, {**clip, "width": 160, "height": 80, "y": 200}, {**clip, "width": 160, "height": 80, "y": 300}]
+    small = {**clip, "width": 160, "height": 80}
+    both = [{**clip, "filters": {"blur": 20}}, {**small, "y": 200}, {**small, "y": 300}]
     frames = room.frames(movie(both, 0.2))
     assert read_numbers(f[165:235, 100:260] for f in frames) == read_numbers(f[265:335, 100:260] for f in frames) == list(range(6))
     part = {"duration": 0.3, "layers": [{**clip, "start": 0}]}
@@ -281,8 +286,8 @@ def test_one_clip_twice_and_equal_scenes(room: Lab) -> None:
 
 @pytest.mark.parametrize("anchor", ["center", "top", "bottom", "left", "right", "top-left", "top-right", "bottom-left", "bottom-right"])
 def test_anchors_place_layers_of_every_kind(room: Lab, anchor: str) -> None:
-    px = {"left": 0.0, "right": 1.0}.get(anchor.split("-")[-1], 0.5)
-    py = {"top": 0.0, "bottom": 1.0}.get(anchor.split("-")[0], 0.5)
+    px = {"left": 0.0, "right": 1.0}.get(anchor.rsplit("-", maxsplit=1)[-1], 0.5)
+    py = {"top": 0.0, "bottom": 1.0}.get(anchor.split("-", maxsplit=1)[0], 0.5)
     picture(room.folder / "white.png", solid((255, 255, 255), 80, 40))
     encode(room.folder / "white.mp4", [solid((255, 255, 255), 80, 40)] * 3, 30, *X264, *BT709)
     for kind in ({"type": "image", "src": "white.png"}, {"type": "video", "src": "white.mp4"}, {"type": "shape"}):
@@ -399,9 +404,10 @@ def test_layers_come_and_go_on_their_frames(room: Lab) -> None:
 
 
 def test_a_layer_outside_of_the_canvas_is_harmless(room: Lab) -> None:
+    track = [{"at": 0, "value": -4000}, {"at": 1, "value": -3000}]
     layers = [shape(900, 900, 50, 50, "red"), shape(-500, 0, 100, 100, "red"), shape(-50, -50, 100, 100, "white"),
-              {"type": "text", "text": "far", "x": -4000, "y": 99, "keyframes": {"x": [{"at": 0, "value": -4000}, {"at": 1, "value": -3000}]}},
-              shape(350, 350, 1000, 1000, "white", rotation=0)]  # fmt: skip
+              {"type": "text", "text": "far", "x": -4000, "y": 99, "keyframes": {"x": track}},
+              shape(350, 350, 1000, 1000, "white")]  # fmt: skip
     frame = room.frames(movie(layers, 0.1))[0]
     close(frame[10:40, 10:40].mean((0, 1)), 255)
     close(middle(frame), 0)
@@ -509,6 +515,22 @@ def test_drafts_keep_every_frame(room: Lab) -> None:
     assert psnr(halved, frames[2]) > 25
 
 
+# Previews
+
+
+def test_previews_show_the_key_frame_before_a_moment_in_its_colour(room: Lab) -> None:
+    document = scenes({"duration": 0.5, "bgColor": "#c81e5a"}, {"duration": 0.5, "bgColor": "#1ea0dc"})
+    first, second = room.clips(room.plan(document))
+    images = [*grab(first, [Fraction(0), Fraction(1, 3)], 120), *grab(second, [Fraction(0)], 120)]
+    for image, color in zip(images, [(200, 30, 90), (200, 30, 90), (30, 160, 220)], strict=True):
+        assert image.size == (120, 120)
+        close(np.asarray(image, np.float32).mean((0, 1)), color, 4)
+    sheet = contact_sheet(images * 3)
+    assert sheet.size == (6 * 124 + 4, 2 * 124 + 4)
+    with Image.open(BytesIO(jpeg(sheet))) as opened:
+        assert opened.format == "JPEG"
+
+
 # Anything
 
 
@@ -539,7 +561,8 @@ def tracks() -> st.SearchStrategy[dict[str, Any]]:
 common = {
     "x": lengths, "y": lengths, "width": sizes, "height": sizes, "anchor": st.sampled_from(["center", "top-left", "bottom"]),
     "opacity": st.floats(0, 1).map(lambda v: round(v, 3)), "rotation": st.sampled_from([0, 0, 30, -90, 12.5]),
-    "flip": st.sampled_from(["none", "horizontal", "both"]), "zIndex": st.integers(-2, 2), "borderRadius": st.sampled_from([0, 0, 12, "50%"]),
+    "flip": st.sampled_from(["none", "horizontal", "both"]), "zIndex": st.integers(-2, 2),
+    "borderRadius": st.sampled_from([0, 0, 12, "50%"]),
     "blend": st.sampled_from(["normal", "normal", "normal", "screen", "overlay", "softlight"]), "enter": passages, "exit": passages,
     "keyframes": tracks(), "start": st.sampled_from([0, 0.05, 0.2]),
     "filters": st.fixed_dictionaries({"contrast": st.sampled_from([0.5, 1, 2]), "blur": st.sampled_from([0, 2.5]), "hue": st.just(40)}),
@@ -581,7 +604,7 @@ def props(room: Lab) -> Lab:
     return room
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(
     parts=st.lists(st.tuples(st.sampled_from([0.1, 0.3, 0.5]), st.lists(layers, max_size=3)), min_size=1, max_size=2),
     over=st.lists(layers, max_size=1), transition=st.sampled_from(["cut", "fade", "zoomin", "circlecrop"]),

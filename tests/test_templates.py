@@ -91,7 +91,7 @@ def test_circles_among_variables_are_named_once_and_everything_else_still_works(
     expansion = expand(document, {}, {})
     assert codes(expansion) == [("/variables/a", "EXPRESSION_ERROR"), ("/variables/own", "EXPRESSION_ERROR")]
     assert "a -> b -> c -> a" in expansion.problems[0].message
-    assert expansion.document["scenes"][0]["layers"] == [{"type": "text"}, {"type": "text"}, text(2)]
+    assert expansion.document["scenes"][0]["layers"] == [{"type": "text"}, {"type": "text"}, text("2")]
 
 
 def test_long_chains_of_variables_need_no_stack() -> None:
@@ -460,7 +460,7 @@ def test_what_is_no_json_is_a_problem() -> None:
         ("/scenes/0/c", "NUMBER_INVALID"),
     }
     assert set(codes(expansion)) == found
-    assert expansion.document == {"scenes": [{"id": "s"}], "title": 1}
+    assert expansion.document == {"scenes": [{"id": "s"}], "title": "1"}
     roots: list[Any] = [[], "x", None, 3]
     for root in roots:
         assert expand(root, {}, {}).problems

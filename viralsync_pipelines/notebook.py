@@ -232,9 +232,10 @@ def _verdicts(instance: Any, run_id: str) -> dict[str, bool]:
 
 
 def _sheet(path: Path, prepared: Prepared) -> Picture:
-    """The film in a row of its scenes' middles."""
+    """A frame of each scene, two thirds into it, where titles are complete."""
     from viralsync_pipelines.render.previews import contact_sheet, grab, jpeg, tile_width
 
     plan = prepared.plan
-    moments = [(scene.first + scene.frames // 2) / plan.canvas.fps for scene in plan.scenes]
-    return Picture(jpeg(contact_sheet(grab(path, moments, tile_width((plan.canvas.width, plan.canvas.height))))))
+    moments = [(scene.first + scene.frames * 2 // 3) / plan.canvas.fps for scene in plan.scenes]
+    width = tile_width((plan.canvas.width, plan.canvas.height))
+    return Picture(jpeg(contact_sheet(grab(path, moments, width, exact=True))))

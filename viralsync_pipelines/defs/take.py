@@ -17,11 +17,12 @@ from viralsync_pipelines.defs.resources import StudioResource, settings_now, sto
 from viralsync_pipelines.defs.studio import Studio
 from viralsync_pipelines.errors import MovieInvalid, ViralsyncError
 from viralsync_pipelines.render.lifeline import tie_to_parent
+from viralsync_pipelines.storage.keys import INBOX
+from viralsync_pipelines.storage.store import Store
 
 JOB_TAG = "viralsync/job_id"
 # The inbox file that a run was started for: what the run itself refuses is told beside that file too.
 INBOX_TAG = "viralsync/inbox"
-REASONS = ".problems.json"
 MOVIES = dg.DynamicPartitionsDefinition(name="movies")
 
 
@@ -82,8 +83,17 @@ def failure_of(error: ViralsyncError) -> dg.Failure:
 def refusal_of(context: dg.OpExecutionContext, error: ViralsyncError) -> dg.Failure:
     """failure_of for a movie that cannot be planned: one that came through the inbox gets its reasons beside it."""
     key = context.run.tags.get(INBOX_TAG)
-    if key is not None and isinstance(error, MovieInvalid):
-        reasons = {"problems": [p.as_json() for p in error.problems]}
-        body = json.dumps(reasons, indent=2, ensure_ascii=False).encode()
-        store_of(settings_now()).put_bytes(key.removesuffix(".json") + REASONS, body)
+    if key is not None and key.startswith(INBOX) and isinstance(error, MovieInvalid):
+        write_reasons(store_of(settings_now()), key, error)
     return failure_of(error)
+
+
+def reasons_key(key: str) -> str:
+    """Where an inbox file's reasons stand: movie.json -> movie.problems.json."""
+    return key.removesuffix(".json") + ".problems.json"
+
+
+def write_reasons(store: Store, key: str, error: MovieInvalid) -> None:
+    """Tell beside an inbox file why it is refused."""
+    reasons = {"problems": [p.as_json() for p in error.problems]}
+    store.put_bytes(reasons_key(key), json.dumps(reasons, indent=2, ensure_ascii=False).encode())

@@ -54,7 +54,8 @@ def picture_args(encoder: Encoder, fps: Fraction) -> tuple[str, ...]:
 def sound_args() -> tuple[str, ...]:
     """Output arguments of the film's sound: one AAC encode in an .m4a, whose edit list keeps the 1,024 priming samples apart."""
     return (
-        # At this rate the fast coder keeps 8 to 20 dB more signal over noise below 15 kHz than twoloop, in a third of its time.
-        "-c:a", "aac", "-aac_coder", "fast", "-b:a", str(AUDIO_BITRATE), "-ar", "48000", "-ac", "2", "-threads", "1",
+        # Not `-aac_coder fast`, for all that it takes a third of the time: it clips strong tones. A bass of 60 Hz at 0.7 comes
+        # back at 0.58 with noise 13 dB below it; from twoloop with noise 62 dB below.
+        "-c:a", "aac", "-b:a", str(AUDIO_BITRATE), "-ar", "48000", "-ac", "2", "-threads", "1",
         "-fflags", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1", "-f", "ipod",
     )  # fmt: skip

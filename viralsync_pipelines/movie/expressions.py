@@ -247,9 +247,10 @@ class _Evaluator(SimpleEval):  # type: ignore[misc]
                 return self.target(part, keys)
             raise Fault(f"{of.key!r} is a scene or layer; it has .start, .end and .duration, and no {part!r}")
         timing = self.times.measured.get(of.key)
-        if timing is None:
+        seconds = getattr(timing, part) if timing is not None else None
+        if seconds is None:
             raise _WaitsError((of.key,))
-        return float(getattr(timing, part))
+        return float(seconds)
 
     def item(self, node: ast.Subscript) -> Any:
         holder, key = self._eval(node.value), self._eval(node.slice)

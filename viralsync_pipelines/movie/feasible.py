@@ -11,9 +11,9 @@ from fractions import Fraction
 from typing import Any
 
 from viralsync_pipelines.errors import Problem
+from viralsync_pipelines.movie.known import Known, KnownSource, decides_length, natural_seconds, scene_seconds
 from viralsync_pipelines.movie.layers import AudioLayer, ImageLayer, TextLayer, VideoLayer, VoiceLayer
 from viralsync_pipelines.movie.lengths import exact
-from viralsync_pipelines.movie.known import Known, KnownSource, decides_length, natural_seconds, scene_seconds
 from viralsync_pipelines.movie.spec import Movie, Scene
 from viralsync_pipelines.movie.staging import line_of
 from viralsync_pipelines.movie.timing import SceneSpan
@@ -38,6 +38,8 @@ def faults_of(movie: Movie, known: Known) -> list[Problem]:
         after = overlaps[i + 1] if i + 1 < len(overlaps) else Fraction(0)
         if duration is not None and overlaps[i] + after > duration:
             problems.append(_too_long(i, duration, overlaps[i], after))
+    # A transition that neither of its scenes has room for is told once.
+    problems = list({(p.pointer, p.code): p for p in reversed(problems)}.values())[::-1]
     total = sum((d for d in durations if d is not None), Fraction(0)) - sum(overlaps)
     if total > _MAX_TOTAL:
         told = f"the movie lasts {float(total):,.1f} s; at most {_MAX_TOTAL:,} s are made, so split it into parts"
@@ -147,6 +149,9 @@ def _size_faults(layer: Any, place: str, source: KnownSource | None, movie: Movi
     return []
 
 
+# 8K, 7680 x 4320. ffmpeg holds a dozen frames of a clip: a GIF of 10,000 x 10,000 took 2.7 GB.
+_MOST_MOVING_PIXELS = 36_000_000
+
 _A = {"video": "a video", "image": "a picture", "audio": "a sound", "font": "a font"}
 
 
@@ -163,6 +168,9 @@ def _source_faults(layer: Any, place: str, source: KnownSource) -> list[Problem]
         wrong = "this is a font; give it as the `fontUrl` of a text layer"
     if wrong:
         return [Problem(f"{place}/src", "SOURCE_UNREADABLE", wrong)]
+    if (kind == "video" or info.animated) and info.width * info.height > _MOST_MOVING_PIXELS:
+        told = f"this moves at {info.width} x {info.height} pixels; at most 8K (7680 x 4320) is taken, so scale it down first"
+        return [Problem(f"{place}/src", "SOURCE_TOO_LARGE", told)]
     start = getattr(layer, "trimStart", 0.0)
     if start and info.duration is not None and exact(start) >= info.duration:
         told = f"the file lasts {_s(info.duration)}, so nothing is left after trimStart {start:g} s"

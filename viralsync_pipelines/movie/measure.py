@@ -9,70 +9,83 @@ from collections.abc import Collection
 from fractions import Fraction
 from typing import Any
 
-from viralsync_pipelines.movie.known import Known, natural_seconds, own_seconds, scene_seconds
+from viralsync_pipelines.movie.known import Known, decides_length, natural_seconds, own_seconds, scene_seconds
 from viralsync_pipelines.movie.layers import AudioLayer, ImageLayer, VideoLayer, VoiceLayer
 from viralsync_pipelines.movie.lengths import exact
 from viralsync_pipelines.movie.measured import Timing
-from viralsync_pipelines.movie.spec import Movie
+from viralsync_pipelines.movie.spec import Movie, Scene
 
-# Fields of a layer that decide when it begins or ends.
-_TIMING = frozenset(
-    "start duration src text ssml voice engine speed trimStart trimEnd loop pauseAfter condition".split()  # noqa: SIM905 - a list of words
+# Fields of a layer that decide when it begins, and how long it is there.
+_BEGINS = frozenset({"start", "condition"})
+_LASTS = frozenset(
+    {"duration", "src", "text", "ssml", "voice", "engine", "speed", "trimStart", "trimEnd", "loop", "pauseAfter", "condition"}
 )
 
 
 def measure_times(movie: Movie, known: Known, pending: Collection[str]) -> dict[str, Timing]:
-    """Timings by the keys of measured.py. Whatever rests on a pending field, or on a length not known yet, is left out."""
-    waiting = {_owner(pointer) for pointer in pending} - {""}
+    """Timings by the keys of measured.py. Whatever rests on a pending field, or on a length not known yet, is None or left out."""
+    waits = frozenset(pending)
     times: dict[str, Timing] = {}
     clock: Fraction | None = Fraction(0)
     for index, scene in enumerate(movie.scenes):
         at = f"/scenes/{index}"
-        settled = not any(place == at or place.startswith(f"{at}/") for place in waiting)
-        seconds = scene_seconds(scene, known, movie.fps) if settled else None
-        if not settled and scene.duration != "auto" and at not in waiting:
-            seconds = exact(scene.duration)
+        seconds = _scene_length(scene, at, known, movie, waits)
         for number, layer in enumerate(scene.layers):
-            if layer.id is not None and f"{at}/layers/{number}" not in waiting:
-                _note(times, f"{scene.id}/{layer.id}", layer, known, seconds)
-        if scene.transition is not None and scene.transition.type != "cut" and index and clock is not None:
-            clock -= exact(scene.transition.duration)
-        if seconds is not None and clock is not None:
-            times[scene.id] = Timing(float(clock), float(clock + seconds), float(seconds))
-            clock += seconds
-        else:
+            if layer.id is not None:
+                _note(times, f"{scene.id}/{layer.id}", _layer(layer, f"{at}/layers/{number}", known, seconds, waits))
+        if index and any(pointer.startswith(f"{at}/transition") for pointer in waits):
             clock = None
+        elif scene.transition is not None and scene.transition.type != "cut" and index and clock is not None:
+            clock -= exact(scene.transition.duration)
+        if f"{at}/condition" in waits:
+            seconds = clock = None
+        end = clock + seconds if clock is not None and seconds is not None else None
+        _note(times, scene.id, (clock, end, seconds))
+        clock = end
     for number, layer in enumerate(movie.layers):
-        if layer.id is not None and f"/layers/{number}" not in waiting:
-            _note(times, f"/{layer.id}", layer, known, clock)
+        if layer.id is not None:
+            _note(times, f"/{layer.id}", _layer(layer, f"/layers/{number}", known, clock, waits))
     return times
 
 
-def _owner(pointer: str) -> str:
-    """The scene or layer whose timing a pending field holds up; "" when it holds up none."""
-    parts = pointer.split("/")
-    if len(parts) >= 6 and parts[1] == "scenes" and parts[3] == "layers":
-        return "/".join(parts[:5]) if parts[5] in _TIMING else ""
-    if len(parts) >= 4 and parts[1] == "scenes":
-        return "/".join(parts[:3]) if parts[3] in {"duration", "transition", "condition"} else ""
-    if len(parts) >= 4 and parts[1] == "layers":
-        return "/".join(parts[:3]) if parts[3] in _TIMING else ""
-    return ""
+_Times = tuple[Fraction | None, Fraction | None, Fraction | None]
 
 
-def _note(times: dict[str, Timing], key: str, layer: Any, known: Known, whole: Fraction | None) -> None:
-    start = exact(layer.start)
-    length = _length(layer, start, known, whole)
-    if length is not None and length >= 0:
-        times[key] = Timing(float(start), float(start + length), float(length))
+def _note(times: dict[str, Timing], key: str, measured: _Times) -> None:
+    if any(part is not None for part in measured):
+        times[key] = Timing(*(None if part is None else float(part) for part in measured))
 
 
-def _length(layer: Any, start: Fraction, known: Known, whole: Fraction | None) -> Fraction | None:
-    """Seconds that a layer is there: as asked, its own length, or until the end of its stage (`whole` seconds, None unknown).
+def _scene_length(scene: Scene, at: str, known: Known, movie: Movie, waits: frozenset[str]) -> Fraction | None:
+    if f"{at}/duration" in waits:
+        return None
+    if scene.duration == "auto":
+        # Only what decides the length holds it up: a title may well begin a second before its scene ends.
+        for number, layer in enumerate(scene.layers):
+            if decides_length(layer) and _held(f"{at}/layers/{number}", _BEGINS | _LASTS, waits):
+                return None
+    return scene_seconds(scene, known, movie.fps)
+
+
+def _held(place: str, fields: frozenset[str], waits: frozenset[str]) -> bool:
+    return bool(waits) and any(f"{place}/{field}" in waits for field in fields)
+
+
+def _layer(layer: Any, place: str, known: Known, whole: Fraction | None, waits: frozenset[str]) -> _Times:
+    """Start, end and length; None each where it is not known yet."""
+    start = None if _held(place, _BEGINS, waits) else exact(layer.start)
+    rest = whole - start if whole is not None and start is not None else None
+    length = None if _held(place, _LASTS, waits) else _length(layer, known, rest)
+    if length is not None and length < 0:
+        return start, None, None
+    return start, start + length if start is not None and length is not None else None, length
+
+
+def _length(layer: Any, known: Known, rest: Fraction | None) -> Fraction | None:
+    """Seconds that a layer is there: as asked, its own length, or until the end of its stage (`rest` seconds, None unknown).
 
     The end of the stage cuts off nothing here, so that a scene may be as long as its voice: "{{ vo.end + 0.5 }}".
     """
-    rest = whole - start if whole is not None else None
     if isinstance(layer, VoiceLayer | AudioLayer | VideoLayer) and not getattr(layer, "loop", False):
         own = own_seconds(layer, known)
         return min(own, rest) if layer.duration == "scene" and own is not None and rest is not None else own

@@ -18,11 +18,12 @@ PARTS = ("start", "end", "duration")
 
 @dataclass(frozen=True)
 class Timing:
-    """Float seconds. A scene counts from the start of the movie, a layer from the start of its scene (or of the movie)."""
+    """Float seconds, None what is not known yet. A scene counts from the start of the movie, a layer from that of its scene
+    (or of the movie)."""
 
-    start: float
-    end: float
-    duration: float
+    start: float | None
+    end: float | None
+    duration: float | None
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,8 @@ class Footage:
     """A picture file in use. Identity is `sha256`, never the name.
 
     demuxer and decoder: forced ffmpeg names, decoder "" for ffmpeg's own choice. stream: index in the container, None for the first
-    picture. size: source pixels, turned as they are displayed. crop: left, top, width, height in source pixels.
-    start: seconds into the source; seconds: how much of it is used, None for stills.
+    picture. yuv: luma and chroma rather than RGB. size: source pixels, turned as they are displayed. crop: left, top, width, height
+    in source pixels. start: seconds into the source; seconds: how much of it is used, None for stills.
     speed: source seconds per shown second. loop: frames after which it starts over, 0 never.
     """
 
@@ -102,6 +102,7 @@ class Footage:
     colour_range: str = ""
     primaries: str = ""
     stream: int | None = None
+    yuv: bool = False
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,7 @@ def _footage(
         source.ref.sha256, source.demuxer, decoder_for(info.codec, info.alpha), (info.width, info.height),
         (left / sar, top, crop_w / sar, crop_h), moving, start, seconds, info.fps, speed, loop, info.alpha, info.hdr, info.matrix,
         info.colour_range, info.primaries, info.video_stream if moving else None,
+        moving and info.pix_fmt.startswith("yuv"),
     )  # fmt: skip
     return footage, size
 

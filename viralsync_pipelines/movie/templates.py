@@ -177,7 +177,7 @@ def _expand(
             expanded[key] = _Stack(value, own, movie, "/layers", "/layers").build(filler)
         elif key != "variables":
             expanded.update(filler.fill_object({key: value}, movie, "", ""))
-    return expanded
+    return _spelled(expanded, document)
 
 
 def _scenes(source: list[Any], kept: list[Take], movie: Scope, filler: Filler) -> list[Any]:
@@ -260,7 +260,19 @@ class _Stack:
                 filler.note(f"{at}/id", ExpressionError.code, NOT_FROM_TIMES, self.scope)
             elif "id" in filled and not isinstance(filled["id"], list | dict):
                 filled["id"] = spell(filled["id"], Meter())
-        return filled
+        return _spelled(filled, layer)
+
+
+# Fields that hold words: "text": "{{ price }}" shows a price that is a number.
+_WORDS = ("title", "text", "ssml")
+
+
+def _spelled(filled: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+    """Spell out the numbers that expressions gave to fields of words; what was written as a number stays a fault."""
+    for name in _WORDS:
+        if isinstance(filled.get(name), int | float) and isinstance(source.get(name), str):
+            filled[name] = spell(filled[name], Meter())
+    return filled
 
 
 def _append(expanded: list[Any], value: object, scope: Scope, places: tuple[str, str], filler: Filler) -> None:

@@ -68,7 +68,10 @@ def news_of(entry: dg.EventLogEntry) -> StepNews | None:
     if kind == "failure":
         data: Any = event.event_specific_data
         told = getattr(data, "user_failure_data", None)
-        text = (told.description if told is not None else None) or getattr(getattr(data, "error", None), "message", "") or ""
+        error = getattr(data, "error", None)
+        text = (told.description if told is not None else None) or getattr(error, "message", "") or ""
+        if getattr(error, "cls_name", "") == "ChildProcessCrashException":
+            text = "STEP_KILLED: its process was killed from outside, for lack of memory perhaps; run the movie again"
     return StepNews(event.step_key, kind, text=text.strip())
 
 

@@ -136,7 +136,9 @@ def picture(footage: Footage, size: tuple[int, int], easel: Easel) -> np.ndarray
                 raise SourceError(f"the picture has {opened.width}x{opened.height} pixels; scale it below 120 megapixels first",
                                   code="SOURCE_TOO_LARGE")  # fmt: skip
             profile = opened.info.get("icc_profile")
-            image: Image.Image = _eight_bit(ImageOps.exif_transpose(opened))
+            ImageOps.exif_transpose(opened, in_place=True)
+            image: Image.Image = _eight_bit(opened)
+            image.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         image, profile = _decoded_by_ffmpeg(footage, path), None
     left, top, width, height = footage.crop
@@ -167,7 +169,8 @@ def _eight_bit(image: Any) -> Any:
 
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
     transparent = image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info
-    return image.convert("RGBA" if transparent else "RGB")
+    mode = "RGBA" if transparent else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _decoded_by_ffmpeg(footage: Footage, path: Path) -> Any:

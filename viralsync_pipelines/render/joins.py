@@ -144,9 +144,8 @@ def judge_join(join: int, near: Mapping[int, Grey]) -> list[str]:
 
     faults = [f"frame {n} is missing" for n in (join - 1, join) if n not in near]
     moves = {n: float(np.abs(near[n] - near[n - 1]).mean()) for n in near if n - 1 in near}
-    for n in range(join - 2, join + 2):
-        if n in near and near[n].max() < _BLACK and _lit(near, n, -1) and _lit(near, n, 1):
-            faults.append(f"frame {n} is black")
+    dark = [n for n in range(join - 2, join + 2) if n in near and near[n].max() < _BLACK]
+    faults += [f"frame {n} is black" for n in dark if _lit(near, n, -1) and _lit(near, n, 1)]
     for n in (join - 1, join):
         if n - 1 in near and n in near and n + 1 in near and not faults:
             alike = float(np.abs(near[n + 1] - near[n - 1]).mean()) < 1

@@ -1,7 +1,8 @@
 """A step must not outlive the run that asked for it: when the run worker is killed, its steps and their ffmpeg go too.
 
-What belongs here: noticing the death of the processes that made this one, and of any process that left its mark. Measured without it: after kill -9 of a run worker, the
-forkserver, its steps and their ffmpeg were all alive 8 s later, and a new run would have raced them.
+What belongs here: noticing the death of the processes that made this one, and of any process that left its mark. Measured
+without it: after kill -9 of a run worker, the forkserver, its steps and their ffmpeg were all alive 8 s later, and a new run
+would have raced them.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def has_ended(mark: str) -> bool | None:
 
 def _started(pid: int) -> str:
     """When a process began, in ticks since boot: "gone" for one that has ended, "unknown" for a living one outside of Linux."""
-    if sys.platform == "linux":
+    if Path("/proc/self/stat").exists():
         try:
             # The second field, the name, may hold anything; it ends at the last bracket. Field 22 is the start.
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -29,10 +29,10 @@ _ROUNDS = 8
 _NEAR = 0.2
 _SURE = 0.05
 # Taken off the ceiling from the start, and on top of every overshoot: saves most films the second round.
-_SPARE = 0.15
+_SPARE = 0.25
 _GIVEN_BACK = 1.3
 # A round that makes up for less than this share of what was missing is the last: the peaks of clicks leave no room.
-_WORTH = 0.25
+_WORTH = 0.1
 
 
 @dataclass(frozen=True)

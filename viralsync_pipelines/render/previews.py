@@ -18,8 +18,11 @@ _SHEET_COLUMNS = 6
 _SHEET_TILE = 200
 
 
-def grab(film: Path, moments: Sequence[Fraction], width: int) -> list[Image]:
-    """The key frame at or before each moment (seconds), `width` pixels wide. A seek and one decoded frame each."""
+def grab(film: Path, moments: Sequence[Fraction], width: int, *, exact: bool = False) -> list[Image]:
+    """The key frame at or before each moment (seconds), `width` pixels wide. A seek and one decoded frame each.
+
+    exact: the frame on screen at the moment itself, which costs decoding up to two seconds of film for each.
+    """
     import av
     from PIL import Image as Pictures
 
@@ -29,7 +32,10 @@ def grab(film: Path, moments: Sequence[Fraction], width: int) -> list[Image]:
         stream.codec_context.thread_count = 1
         for moment in moments:
             container.seek(int(moment / (stream.time_base or Fraction(1))), stream=stream)
-            frame = next(container.decode(stream))
+            frames = container.decode(stream)
+            frame = next(frames)
+            while exact and Fraction((frame.pts or 0) + (frame.duration or 1)) * (stream.time_base or 1) <= moment:
+                frame = next(frames)
             height = max(2, round(frame.height * width / frame.width))
             small = frame.reformat(width=width, height=height, format="rgb24", src_colorspace="ITU709")
             images.append(Pictures.fromarray(small.to_ndarray()))

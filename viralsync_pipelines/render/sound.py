@@ -57,7 +57,7 @@ def mix_raw(mix: Mix, path_of: Callable[[str], Path], scratch: Path, out: Path) 
     try:
         with out.open("wb") as file:
             for block in _sum(mix, tracks):
-                file.write(memoryview(block).cast("B"))
+                file.write(block.data)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
