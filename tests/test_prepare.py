@@ -321,3 +321,12 @@ def test_reading_the_form_alone_touches_no_file(studio: Studio) -> None:
     assert expansion.pending == ("/scenes/0/layers/2/text",)
     with pytest.raises(MovieInvalid):
         read_spec(movie(scene(duration=0)), {})
+
+
+def test_what_follows_from_a_faulty_variable_is_told_at_the_variable_alone(studio: Studio) -> None:
+    """The fields that use it are neither missing nor fetched, spoken or drawn."""
+    image = {"type": "image", "src": "{{ a }}"}
+    layers = [text("{{ a }}", shadow={"blur": "{{ a }}"}), voice("{{ a }}"), image, {"type": "shape", "x": "{{ a }}"}]
+    document = movie(scene(*layers, duration=1), variables={"a": "{{ b }}", "b": "{{ a }}"})
+    assert found(studio.refused(document)) == [("/variables/a", "EXPRESSION_ERROR")]
+    assert studio.said == []

@@ -11,7 +11,8 @@ What does not: wording of single cases (that stands where the fault is found), H
     ├── RenderError             ffmpeg or a step around it
     │   ├── FfmpegFailed        the process ended badly; keeps argv and the end of stderr
     │   ├── SceneFailed         SCENE_RENDER_FAILED, names the scene
-    │   └── ClipMissing         assembly found no clip for a planned scene
+    │   ├── ClipMissing         assembly found no clip for a planned scene
+    │   └── ClipDamaged (render/assemble.py)  a clip that is not whole, or not made like the others
     ├── StoreError              the store said no
     │   └── ObjectMissing       no object under that key
     ├── HttpError (http.py)     Transient | Permanent: a request that failed

@@ -6,15 +6,25 @@ What belongs here: starting and ending the processes. What does not: what they s
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from viralsync_pipelines.settings import Settings
+from viralsync_pipelines.errors import SettingsError
+
+if TYPE_CHECKING:
+    from viralsync_pipelines.settings import Settings
+
+_PR_SET_PDEATHSIG = 1
+# Dagster's servers end their own children, running films included, when they are asked to.
+_GRACE_S = 10.0
 
 
 def add_to(commands: Any) -> None:
@@ -28,19 +38,30 @@ def add_to(commands: Any) -> None:
 def up_command(args: argparse.Namespace, settings: Settings) -> int:
     from viralsync_pipelines.defs.instance import dagster_home
 
+    _check_free(args.host, args.port)
+    home = dagster_home(settings)
     env = {**os.environ, "VIRALSYNC_HOME": str(settings.home)}
-    env.setdefault("DAGSTER_HOME", str(dagster_home(settings)))
-    module = ["-m", "viralsync_pipelines.definitions"]
-    tools = Path(sys.executable).parent
+    env.setdefault("DAGSTER_HOME", str(home))
+    tools, workspace = Path(sys.executable).parent, ["-w", str(home / "workspace.yaml")]
     commands = {
-        "ui": [str(tools / "dagster-webserver"), *module, "-h", args.host, "-p", str(args.port)],
-        "daemon": [str(tools / "dagster-daemon"), "run", *module],
+        "ui": [str(tools / "dagster-webserver"), *workspace, "-h", args.host, "-p", str(args.port)],
+        "daemon": [str(tools / "dagster-daemon"), "run", *workspace],
     }
-    print(f"Dagster UI: http://{args.host}:{args.port}   (Ctrl-C ends everything)", flush=True)
-    processes = {name: subprocess.Popen(command, env=env, start_new_session=True) for name, command in commands.items()}  # noqa: S603 - our own programs
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda got, _frame: stopping.append(got))
+    print(f"Dagster UI: http://{args.host}:{args.port}   (Ctrl-C ends everything)", flush=True)
+    call = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def end_with_us() -> None:
+        # Runs between fork and exec: should this process be killed, the servers are asked to end all the same.
+        if call is not None:
+            call(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    processes = {
+        name: subprocess.Popen(command, env=env, start_new_session=True, preexec_fn=end_with_us)  # noqa: S603, PLW1509 - our own programs
+        for name, command in commands.items()
+    }
     status = 0
     while not stopping:
         ended = next((name for name, process in processes.items() if process.poll() is not None), None)
@@ -53,15 +74,24 @@ def up_command(args: argparse.Namespace, settings: Settings) -> int:
     return status
 
 
+def _check_free(host: str, port: int) -> None:
+    """Told before anything is started: the web server would only end, some seconds later and in other words."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise SettingsError(f"{host}:{port} cannot be used ({error.strerror or error}); choose another with --host and --port") from error
+
+
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Ask first, insist after ten seconds."""
+    """Ask first, insist after ten seconds; whatever is left of their process groups goes in the end."""
     for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + _GRACE_S
     for process in processes:
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()

@@ -35,9 +35,12 @@ _STAGES = {
 }  # fmt: skip
 
 
+_STATES = ("done", "cached", "running", "stopped", "waiting", "failed")
+
+
 @dataclass
 class _Row:
-    """One scene's line. state: waiting, running, done, cached, stopped or failed."""
+    """One scene's line; `state` is one of _STATES."""
 
     name: str
     total: int
@@ -64,7 +67,7 @@ class Watch:
         self._began = clock()
         self._spinner = Spinner("dots")
         self._bars = not quiet and self._console.is_terminal
-        self._live = Live(console=self._console, get_renderable=self._picture, refresh_per_second=8, transient=False)
+        self._live = Live(console=self._console, get_renderable=self.picture, refresh_per_second=8, transient=False)
 
     def __enter__(self) -> Watch:
         self._began = self._clock()
@@ -122,7 +125,8 @@ class Watch:
         if not self._quiet:
             self._console.print(words)
 
-    def _picture(self) -> Group:
+    def picture(self) -> Group:
+        """What is on screen now."""
         rows, left_out = self._chosen(max(3, self._console.size.height - 5))
         table = Table.grid(padding=(0, 1))
         for width in (1, 24, 30, 13, 10):
@@ -140,7 +144,7 @@ class Watch:
         ranked = sorted(range(len(self._rows)), key=lambda n: (order[self._rows[n].state], n if self._rows[n].state == "waiting" else -n))
         shown = sorted(ranked[: room - 1])
         hidden = [row.state for n, row in enumerate(self._rows) if n not in set(shown)]
-        counts = [f"{hidden.count(state)} {state}" for state in ("done", "cached", "running", "stopped", "waiting", "failed") if state in hidden]
+        counts = [f"{hidden.count(state)} {state}" for state in _STATES if state in hidden]
         return [self._rows[n] for n in shown], f"and {len(hidden)} more: {', '.join(counts)}"
 
     def _cells(self, row: _Row) -> list[Any]:
@@ -148,7 +152,8 @@ class Watch:
         mark: Any = {"done": Text("✓", "green"), "cached": Text("✓", "cyan"), "failed": Text("✗", "red")}.get(row.state, Text(" "))
         if row.state == "running":
             mark = self._spinner.render(self._clock())
-        note = {"cached": "cached", "failed": "failed", "stopped": "stopped", "waiting": ""}.get(row.state, f"{row.fps:.0f} fps" if row.fps else "")
+        speed = f"{row.fps:.0f} fps" if row.fps else ""
+        note = {"cached": "cached", "failed": "failed", "stopped": "stopped", "waiting": ""}.get(row.state, speed)
         plain = "dim" if row.state == "waiting" else "none"
         name = Text(_plain(row.name), style=plain, overflow="ellipsis")
         bar = ProgressBar(total=max(1, row.total), completed=row.frame, width=30, complete_style=style, finished_style=style)

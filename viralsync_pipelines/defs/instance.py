@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from viralsync_pipelines.errors import RenderError
 from viralsync_pipelines.settings import Settings
 
 # What dagster.yaml at the project's root says; written where an installed package has no project root.
@@ -27,22 +28,41 @@ run_monitoring: {enabled: true, poll_interval_seconds: 10}
 telemetry: {enabled: false}
 """
 
+# What workspace.yaml at the project's root says: sensors are switched on and off by the location's name, so it is the same here.
+WORKSPACE = """\
+load_from:
+  - python_module:
+      module_name: viralsync_pipelines.definitions
+      location_name: viralsync
+"""
+
 
 def dagster_home(settings: Settings) -> Path:
     """The folder for DAGSTER_HOME, made and configured when it is not there."""
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists() or config.read_text(encoding="utf-8") != CONFIG:
-        config.write_text(CONFIG, encoding="utf-8")
+    for name, text in (("dagster.yaml", CONFIG), ("workspace.yaml", WORKSPACE)):
+        file = home / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
     return home
 
 
 @contextmanager
 def open_instance(settings: Settings, environ: MutableMapping[str, str]) -> Iterator[dg.DagsterInstance]:
-    """The instance that DAGSTER_HOME names, or the one under VIRALSYNC_HOME. Children of this process find the same one."""
+    """The instance that DAGSTER_HOME names, or the one under VIRALSYNC_HOME. Children of this process find the same one.
+
+    Raises RenderError DISK_FULL when Dagster cannot write its state.
+    """
     if not environ.get("DAGSTER_HOME"):
         environ["DAGSTER_HOME"] = str(dagster_home(settings))
     environ["VIRALSYNC_HOME"] = str(settings.home)
-    with dg.DagsterInstance.get() as instance:
-        yield instance
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    except Exception as error:
+        # SQLite says so in words of its own, from wherever Dagster was writing.
+        if "database or disk is full" in str(error):
+            told = f"the disk of {settings.home} is full; free some space and run the same command again"
+            raise RenderError(told, code="DISK_FULL") from error
+        raise

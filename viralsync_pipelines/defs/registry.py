@@ -72,7 +72,7 @@ def _doubled(document: dict[str, Any], holder: dict[str, Any], name: str) -> Pro
 
 def keep_version(store: Store, movie_id: str, document: Mapping[str, Any]) -> str:
     """Store one version of a document by content and return its key, for a run that must use exactly it."""
-    data = json.dumps(document, ensure_ascii=False, sort_keys=True).encode()
+    data = json.dumps(document, sort_keys=True).encode()
     key = movie_version_key(movie_id, hashlib.sha256(data).hexdigest())
     if store.stat(key) is None:
         store.put_bytes(key, data)
@@ -81,7 +81,7 @@ def keep_version(store: Store, movie_id: str, document: Mapping[str, Any]) -> st
 
 def register(store: Store, movie_id: str, document: Mapping[str, Any], folder: str) -> None:
     """Make a document the current one of its id. `folder`: where its relative paths start, "" when it has none."""
-    store.put_bytes(movie_key(movie_id), json.dumps({"document": document, "folder": folder}, ensure_ascii=False).encode())
+    store.put_bytes(movie_key(movie_id), json.dumps({"document": document, "folder": folder}).encode())
 
 
 def find_registered(store: Store, movie_id: str) -> tuple[dict[str, Any], str]:

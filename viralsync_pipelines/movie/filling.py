@@ -65,6 +65,7 @@ class Filler:
     problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
     settled: Mapping[tuple[str, str], Problem] = field(default_factory=dict)  # those kept while others are put aside
     pending: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)  # fields left out for good, their problem being noted
     origins: dict[str, str] = field(default_factory=dict)
 
     def note(self, at: str, code: str, message: str, scope: Scope | None = None) -> None:
@@ -133,6 +134,8 @@ class Filler:
                 self.pending.append(place)
             elif place is None or not isinstance(result, Broken):
                 filled[key] = result
+            else:
+                self.lost.append(place)
         if out is None:
             outcome = _whole(list(filled.values()))
             return filled if isinstance(outcome, list) else outcome

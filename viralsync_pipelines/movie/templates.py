@@ -57,12 +57,14 @@ class Expansion:
     pending: pointers into `document` of fields left out because they wait for measured times, lists as a whole.
         `.../condition` among them means that the scene or layer was kept for now.
     origins: see locate().
+    lost: pointers into `document` of fields left out for good: what is wrong with them, or with a variable they use, is told.
     """
 
     document: dict[str, Any]
     problems: tuple[Problem, ...] = ()
     pending: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
 
 
 def expand(document: Mapping[str, Any], variables: Mapping[str, Any], measured: Mapping[str, Timing]) -> Expansion:
@@ -88,7 +90,9 @@ def expand(document: Mapping[str, Any], variables: Mapping[str, Any], measured: 
         expanded = _expand(document, variables, measured, filler)
     except Stop as stop:
         return Expansion({}, (*problems, *filler.problems.values(), stop.problem))
-    return Expansion(expanded, (*problems, *filler.problems.values()), tuple(filler.pending), filler.origins)
+    return Expansion(
+        expanded, (*problems, *filler.problems.values()), tuple(filler.pending), filler.origins, tuple(filler.lost)
+    )
 
 
 def locate(pointer: str, origins: Mapping[str, str]) -> str:
@@ -111,7 +115,7 @@ def locate(pointer: str, origins: Mapping[str, str]) -> str:
 def unexplained(later: Iterable[Problem], expansion: Expansion) -> list[Problem]:
     """Problems of validation (already located) that do not merely follow from what the expansion had to leave out."""
     known = {problem.pointer for problem in expansion.problems} | {
-        locate(each, expansion.origins) for each in expansion.pending
+        locate(each, expansion.origins) for each in (*expansion.pending, *expansion.lost)
     }
     above = {pointer[:end] for pointer in known for end in range(len(pointer)) if pointer[end] == "/"}
     return [

@@ -19,10 +19,20 @@ def with_stand_ins(document: dict[str, Any], pending: Collection[str]) -> dict[s
     for pointer in pending:
         path = tuple(pointer.split("/")[1:])
         length = 4 if path[:1] == ("scenes",) else 2
-        if len(path) <= length or path[length - 2 : length - 1] != ("layers",):
-            continue
-        document = _edited(document, path[:length], path[length], len(path) == length + 1, copied)
+        if len(path) > length and path[length - 2] == "layers" and _is_layer(document, path[:length]):
+            document = _edited(document, path[:length], path[length], len(path) == length + 1, copied)
     return document
+
+
+def _is_layer(document: Any, path: tuple[str, ...]) -> bool:
+    """Whether an object of a list lies there: `layers` may be anything in a document that was not validated yet."""
+    node = document
+    for part in path:
+        if isinstance(node, list):
+            node = node[int(part)] if part.isdecimal() and int(part) < len(node) else None
+        else:
+            node = node.get(part) if isinstance(node, dict) else None
+    return isinstance(node, dict) and path[-1].isdecimal()
 
 
 def _edited(document: Any, path: tuple[str, ...], name: str, whole: bool, copied: dict[tuple[str, ...], Any]) -> Any:

@@ -34,7 +34,7 @@ class Sprite:
 
     x, y: where the bitmap's top left pixel stands. centre: the point, in bitmap pixels, that turns and grows stay on.
     size: the layer's own size in pixels, without shadow or stroke. groups: for text that is revealed, the boxes
-    (x0, y0, x1, y1) of each step.
+    (x0, y0, x1, y1) of each step, widened by `reach` pixels for strokes and overhang.
     """
 
     pixels: np.ndarray[Any, Any]
@@ -43,6 +43,7 @@ class Sprite:
     centre: tuple[float, float]
     size: tuple[float, float]
     groups: tuple[tuple[tuple[int, int, int, int], ...], ...] = ()
+    reach: int = 0
 
     @property
     def opaque(self) -> bool:
@@ -61,6 +62,7 @@ def draw(visual: Visual, canvas: Canvas, easel: Easel) -> Sprite:
     """The visual's bitmap, upright: flips, tone and rounded corners are in it, rotation, opacity and movement are not."""
     content, place = visual.content, visual.placement
     groups: tuple[tuple[tuple[int, int, int, int], ...], ...] = ()
+    reach = 0
     if isinstance(content, TextArt):
         from viralsync_pipelines.render.lettering import draw_text, reveal_boxes
 
@@ -74,11 +76,12 @@ def draw(visual: Visual, canvas: Canvas, easel: Easel) -> Sprite:
         height = lettering.block[1] if place.height is None else place.height
         shift = 0.0 if place.height is None else (height - lettering.block[1]) / 2
         if visual.motion.reveal is not None:
-            groups = _groups(reveal_boxes(lettering, visual.motion.reveal), lettering.reach)  # type: ignore[arg-type]
+            reach = ceil(lettering.reach)
+            groups = _groups(reveal_boxes(lettering, visual.motion.reveal), reach)  # type: ignore[arg-type]
         cx, cy = place.centre(width, height)
         sprite_x, sprite_y = _snapped(cx - width / 2 - left - indent), _snapped(cy - height / 2 - top + shift)
         pixels = _finish(pixels, visual)
-        return Sprite(pixels, sprite_x, sprite_y, (cx - sprite_x, cy - sprite_y), (width, height), groups)
+        return Sprite(pixels, sprite_x, sprite_y, (cx - sprite_x, cy - sprite_y), (width, height), groups, reach)
     width, height = float(max(1, round(place.width))), float(max(1, round(place.height or 1.0)))
     factor = 1.0
     if isinstance(content, ShapeArt):
@@ -99,7 +102,7 @@ def _snapped(value: float) -> float:
     return float(floor(value + 0.5))
 
 
-def _groups(revealed: Sequence[Sequence[Any]], reach: float) -> tuple[tuple[tuple[int, int, int, int], ...], ...]:
+def _groups(revealed: Sequence[Sequence[Any]], reach: int) -> tuple[tuple[tuple[int, int, int, int], ...], ...]:
     return tuple(
         tuple((floor(b.x0 - reach), floor(b.y0 - reach), ceil(b.x1 + reach), ceil(b.y1 + reach)) for b in group) for group in revealed
     )

@@ -34,15 +34,22 @@ def join(
     `counts`: frames of each clip, as planned. `comment` is kept in the file's metadata (the plan's hash, so that a film can be
     traced to its plan).
     """
-    check_clips(clips, counts, fps)
+    delay = check_clips(clips, counts, fps)
     listing = scratch / "clips.txt"
-    lines = ["ffconcat version 1.0", *(f"file '{_quoted(clip)}'" for clip in clips)]
+    lines = ["ffconcat version 1.0"]
+    for clip, count in zip(clips, counts, strict=True):
+        # Lengths are said here: an edit list has them in milliseconds only, and 40 frames of 30 a second lost 5 ticks by that.
+        lines += [f"file '{_quoted(clip)}'", f"duration {float(count / fps):.6f}"]
     listing.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
+    beat = ticks(fps) / fps
+    # Times are set anew on the film's beat. A clip of one or two frames is decoded without delay, the next one with it: as
+    # they come, its packets would go before those of the short one, and the muxer refuses the film.
+    times = f"setts=pts=round(PTS/{beat})*{beat}:dts=(N-{delay})*{beat}:duration={beat}"
     run(
         [
             "-xerror", "-f", "concat", "-safe", "0", "-protocol_whitelist", "file", "-i", str(listing),
             "-f", "mov", "-protocol_whitelist", "file", "-i", str(sound),
-            "-map", "0:v:0", "-map", "1:a:0", "-c", "copy", "-movflags", "+faststart",
+            "-map", "0:v:0", "-map", "1:a:0", "-c", "copy", "-bsf:v", times, "-movflags", "+faststart",
             "-video_track_timescale", str(ticks(fps)), "-fflags", "+bitexact", "-map_metadata", "-1",
             "-metadata", f"comment={comment}", "-f", "mp4", str(out),
         ],
@@ -53,8 +60,10 @@ def join(
         raise RenderError(f"the joined film has {found} frames where {frames} were planned; run it again", code="FRAMES_LOST")
 
 
-def check_clips(clips: Sequence[Path], counts: Sequence[int], fps: Fraction) -> None:
+def check_clips(clips: Sequence[Path], counts: Sequence[int], fps: Fraction) -> int:
     """Raise ClipMissing or ClipDamaged unless every clip is there, whole, as long as planned, and made like the first one.
+
+    Gives the frames by which decoding runs ahead of showing in the film.
 
     ffmpeg itself would leave a missing piece out, print a line, and end well with a shorter film; and it would copy a piece of
     another size or profile behind the first one's headers, where players show green blocks.
@@ -80,6 +89,7 @@ def check_clips(clips: Sequence[Path], counts: Sequence[int], fps: Fraction) -> 
             raise ClipDamaged(
                 f"the clip {clip.stem[:12]} cannot be joined to the first one: {wrong}; run the movie again", clip, code="CLIPS_DIFFER"
             )
+    return max((make.ahead for make in makes.values()), default=0)
 
 
 def _unlike(make: Make, first: Make) -> str:
@@ -90,6 +100,8 @@ def _unlike(make: Make, first: Make) -> str:
         return f"it is {make.size[0]}x{make.size[1]}, not {first.size[0]}x{first.size[1]}"
     if make.timescale != first.timescale:
         return f"its clock has {make.timescale} ticks a second, not {first.timescale}"
+    if make.step != first.step:
+        return f"its frames last {make.step} ticks, not {first.step}"
     if make.config != first.config:
         told, wanted = (f"profile {c[1]} level {c[3]}" if len(c) > 3 else "none" for c in (make.config, first.config))
         return f"its H.264 headers are others ({told}, not {wanted})" if told != wanted else "its H.264 headers are others"

@@ -16,7 +16,8 @@ class Make:
     """How a clip was made. Clips of one make can be joined by copying packets.
 
     size: pixels. timescale: ticks a second. frames: samples of the track. step: ticks of each frame, 0 when they differ.
-    config: the decoder's configuration (avcC, with profile, level, SPS and PPS). colour: the colour box, b"" when there is none.
+    ahead: frames by which decoding runs ahead of showing. config: the decoder's configuration (avcC, with profile, level, SPS
+    and PPS). colour: the colour box, b"" when there is none.
     """
 
     codec: str
@@ -24,6 +25,7 @@ class Make:
     timescale: int
     frames: int
     step: int
+    ahead: int
     config: bytes
     colour: bytes
 
@@ -71,12 +73,16 @@ def _track(media: bytes) -> Make:
     frames = _number(_inside(table, b"stsz")[8:12])
     times = _inside(table, b"stts")
     steps = {_number(times[at + 4 : at + 8]) for at in range(8, 8 + 8 * _number(times[4:8]), 8)}
+    step = steps.pop() if len(steps) == 1 else 0
+    waits = dict(_boxes(table)).get(b"ctts", b"")
     return Make(
         codec=entry[4:8].decode("ascii", "replace"),
         size=(_number(entry[32:34]), _number(entry[34:36])),
         timescale=timescale,
         frames=frames,
-        step=steps.pop() if len(steps) == 1 else 0,
+        step=step,
+        # The first frame is the first to be shown: what it waits, all wait. Without B-frames there is no table of waits.
+        ahead=_number(waits[12:16]) // step if waits and step else 0,
         config=parts.get(b"avcC", b""),
         colour=parts.get(b"colr", b""),
     )

@@ -45,11 +45,15 @@ class Clip:
 
 def tools() -> Tools:
     """The versions that decide pixels and samples on this machine."""
-    import cv2
-    import PIL
-    from PIL import features
+    from importlib.metadata import PackageNotFoundError, version
 
-    return Tools(ffmpeg_identity(), f"pillow {PIL.__version__} raqm {features.version('raqm')} opencv {cv2.__version__}")
+    named = []
+    for package in ("pillow", "opencv-python-headless", "uharfbuzz", "numpy", "pi-heif"):
+        try:
+            named.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue  # pi-heif comes with an extra
+    return Tools(ffmpeg_identity(), ", ".join(named))
 
 
 def keys_of(

@@ -1,7 +1,7 @@
 """Moving layers frame by frame: bitmaps and clips turned, grown, panned and revealed with sub-pixel precision, as raw frames for ffmpeg.
 
-What belongs here: one layer's frames. What does not: where the bitmaps come from (artwork.py), composing layers (movie/filters.py).
-zoompan rounds to whole pixels (a step error of 1 px, 0.3 px even when enlarged eight times); warpAffine stays below 0.06 px.
+What belongs here: one layer's frames. What does not: where the bitmaps come from (artwork.py), full-canvas Ken Burns (kenburns.py),
+composing layers (movie/filters.py).
 """
 
 from __future__ import annotations
@@ -20,14 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     Pixels = np.ndarray[Any, Any]
-    Planes = tuple[Pixels, Pixels, Pixels]
 
-# Rec. 709, RGB 0-255 to limited range YUV.
-_TO_YUV = (
-    (0.182586, 0.614231, 0.062007, 16.0),
-    (-0.100644, -0.338572, 0.439216, 128.0),
-    (0.439216, -0.398942, -0.040274, 128.0),
-)
 # Seconds of a reveal's steps; all of it takes at most four fifths of the layer's life.
 _REVEAL_STEP_S = {"typewriter": 0.05, "words": 0.22, "lines": 0.6}
 
@@ -40,69 +33,6 @@ class Region:
     y: int
     width: int
     height: int
-
-
-def is_ken_burns_floor(visual: Visual, sprite: Sprite, canvas: Canvas) -> bool:
-    """True for an opaque picture over the whole canvas that does nothing but pan and zoom: warped in 4:2:0, half the work."""
-    motion, look = visual.motion, visual.look
-    plain = not motion.tracks and motion.enter is None and motion.exit is None and motion.ken_burns is not None
-    whole = (round(sprite.x), round(sprite.y), round(sprite.size[0]), round(sprite.size[1])) == (0, 0, canvas.width, canvas.height)
-    untouched = look.opacity == 1 and look.rotation == 0 and look.radius == 0 and look.blend == "normal"
-    return plain and whole and untouched and sprite.opaque
-
-
-def yuv_planes(pixels: Pixels) -> Planes:
-    """RGB as limited range Rec. 709 planes, chroma at half size and sited left, as H.264 has it."""
-    import cv2
-    import numpy as np
-
-    yuv = cv2.transform(pixels, np.array(_TO_YUV, np.float32))
-    tall, wide = yuv.shape[:2]
-    # Down: the mean of two rows. Across: column 2j, with half of each neighbour, lies on luma column 2j.
-    rows = cv2.resize(yuv[..., 1:], (wide, ceil(tall / 2)), interpolation=cv2.INTER_AREA)
-    half = cv2.sepFilter2D(rows, -1, np.array([0.25, 0.5, 0.25]), np.array([1.0]), borderType=cv2.BORDER_REPLICATE)[:, ::2]
-    return np.ascontiguousarray(yuv[..., 0]), np.ascontiguousarray(half[..., 0]), np.ascontiguousarray(half[..., 1])
-
-
-def ken_burns_frames(
-    visual: Visual, canvas: Canvas, first: int, count: int, planes_of: Iterable[Planes]
-) -> Iterator[memoryview]:
-    """yuv420p frames of a full-canvas Ken Burns move; `first` is the layer's own frame number of the first one.
-
-    planes_of: the picture's 4:2:0 planes for each frame; when they end, the last ones stay.
-    """
-    import cv2
-    import numpy as np
-
-    cv2.setNumThreads(1)
-    move = visual.motion.ken_burns
-    if move is None:
-        raise ValueError("this layer has no Ken Burns move")
-    w, h = canvas.width, canvas.height
-    frame = np.empty(w * h * 3 // 2, np.uint8)
-    planes = (
-        frame[: w * h].reshape(h, w),
-        frame[w * h : w * h * 5 // 4].reshape(h // 2, w // 2),
-        frame[w * h * 5 // 4 :].reshape(h // 2, w // 2),
-    )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    source = iter(planes_of)
-    given = next(source)
-    for k in range(first, first + count):
-        luma, blue, red = given
-        tall, wide = luma.shape
-        left, top, share = view_at(move, k, visual.frames)
-        sx, sy = share * wide / w, share * tall / h
-        # Centres of pixels: canvas pixel i looks at picture pixel left + (i + 1/2) * s - 1/2.
-        ox, oy = left * wide + 0.5 * sx - 0.5, top * tall + 0.5 * sy - 0.5
-        cv2.warpAffine(luma, np.array([[sx, 0, ox], [0, sy, oy]]), (w, h), planes[0], flags, cv2.BORDER_REPLICATE)
-        # Chroma is sited left: its sample j lies on luma column 2j and between rows 2j and 2j+1.
-        cx, cy = (ox - 0.5) / 2, (oy + 0.5 * sy - 0.5) / 2
-        chroma = np.array([[sx, 0, cx], [0, sy, cy]])
-        cv2.warpAffine(blue, chroma, (w // 2, h // 2), planes[1], flags, cv2.BORDER_REPLICATE)
-        cv2.warpAffine(red, chroma, (w // 2, h // 2), planes[2], flags, cv2.BORDER_REPLICATE)
-        yield frame.data
-        given = next(source, given)
 
 
 def region_of(visual: Visual, sprite: Sprite, canvas: Canvas, first: int, count: int) -> Region:
@@ -302,6 +232,7 @@ class _Reveal:
         self._groups = sprite.groups
         step = _REVEAL_STEP_S[visual.motion.reveal or "words"] * float(canvas.fps)
         self._step = min(step, 0.8 * visual.frames / max(1, len(sprite.groups)))
+        self._owner = _owners(sprite.groups, sprite.reach, sprite.pixels.shape[:2])
         self._mask = np.zeros(sprite.pixels.shape[:2], np.uint8)
         self._done = 0
 
@@ -312,10 +243,24 @@ class _Reveal:
     def shown(self, plane: Pixels, frame: int) -> Pixels:
         import cv2
 
-        while self._done < self.due(frame):
-            for x0, y0, x1, y1 in self._groups[self._done]:
-                self._mask[max(0, y0) : y1, max(0, x0) : x1] = 255
-            self._done += 1
+        if self._done != self.due(frame):
+            self._done = self.due(frame)
+            self._mask = ((self._owner < self._done) * 255).astype("uint8")
         out = plane.copy()
         out[..., 3] = cv2.bitwise_and(out[..., 3], self._mask)
         return out
+
+
+def _owners(groups: tuple[tuple[tuple[int, int, int, int], ...], ...], reach: int, shape: tuple[int, ...]) -> Pixels:
+    """For each pixel, the group it appears with. Strokes and overhang reach into the neighbours' boxes, but what lies in a
+    letter's own box waits for that letter: else a slice of the next one shows early. The rest comes with the last group."""
+    import numpy as np
+
+    owner = np.full(shape, len(groups) - 1, np.int32)
+    for number in range(len(groups) - 1, -1, -1):
+        for x0, y0, x1, y1 in groups[number]:
+            owner[max(0, y0) : y1, max(0, x0) : x1] = number
+    for number, group in enumerate(groups):
+        for x0, y0, x1, y1 in group:
+            owner[max(0, y0 + reach) : max(0, y1 - reach), max(0, x0 + reach) : max(0, x1 - reach)] = number
+    return owner

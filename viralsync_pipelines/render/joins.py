@@ -28,8 +28,9 @@ REACH = 8
 _BETWEEN = 4
 # Luma of limited range: black is 16; a frame with nothing above 24 is black to the eye, one at 40 on average is not dark.
 _BLACK, _LIT = 24, 40
-# Mean difference of luma between two frames: above _MOVES they differ clearly, below _SAME only by what the encoder changed.
-_MOVES, _SAME = 1.5, 0.25
+# Mean difference of luma between two frames: above _MOVES they differ clearly. The same picture encoded anew, as the first frame
+# of a piece, differs from the last one by up to _NOISE, and by far less than frames that move.
+_MOVES, _NOISE, _FAR = 1.5, 3.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -148,24 +149,25 @@ def judge_join(join: int, near: Mapping[int, Grey]) -> list[str]:
     faults += [f"frame {n} is black" for n in dark if _lit(near, n, -1) and _lit(near, n, 1)]
     for n in (join - 1, join):
         if n - 1 in near and n in near and n + 1 in near and not faults:
-            alike = float(np.abs(near[n + 1] - near[n - 1]).mean()) < 1
-            if alike and moves[n] > 12:
+            apart = float(np.abs(near[n + 1] - near[n - 1]).mean())
+            if apart < _NOISE and moves[n] > 12 and moves[n] > _FAR * apart:
                 faults.append(f"frame {n} is a stray")
     others = [moves[n] for n in moves if n != join]
-    if len(others) >= REACH and _still(moves.get(join, _MOVES), others):
+    if len(others) >= REACH and _still(moves.get(join), others):
         faults.append(f"frame {join} repeats the one before")
     held = 0
-    while moves.get(join - 1 - held, _MOVES) < _SAME:
+    earlier = [moves[n] for n in sorted(moves) if n < join]
+    while len(earlier) > 3 and _still(earlier[-1], earlier[:3]):
         held += 1
-    earlier = [moves[n] for n in moves if n < join - held]
-    if held >= 2 and len(earlier) >= 3 and _still(max(moves[join - 1 - i] for i in range(held)), earlier):
+        earlier.pop()
+    if held >= 2 and min(earlier) > _MOVES:
         faults.append(f"the picture stands still for the last {held} frames before frame {join}")
     return faults
 
 
-def _still(move: float, others: Sequence[float]) -> bool:
+def _still(move: float | None, others: Sequence[float]) -> bool:
     """Whether a frame shows what the one before showed while everything else around moves."""
-    return move < _SAME and min(others) > _MOVES
+    return move is not None and min(others) > _MOVES and move < min(others) / _FAR
 
 
 def _lit(near: Mapping[int, Grey], number: int, way: int) -> bool:

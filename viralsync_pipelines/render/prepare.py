@@ -120,7 +120,7 @@ def _settle(document: Mapping[str, Any], variables: Mapping[str, Any], desk: Des
     for _ in range(rounds):
         gather(
             reading.layers, gathered, desk.sources, desk.speak,
-            pending=set(expansion.pending), locate=_locator(expansion), threads=desk.threads,
+            pending=_absent(expansion), locate=_locator(expansion), threads=desk.threads,
         )  # fmt: skip
         waiting = set(expansion.pending)
         if reading.movie is None or reading.problems or gathered.problems or not waiting or waiting == previous:
@@ -147,13 +147,18 @@ def _every_problem(reading: Reading, expansion: Expansion, gathered: Gathered, d
     return sorted({*problems, *_text_problems(reading, expansion, gathered, desk)})
 
 
+def _absent(expansion: Expansion) -> frozenset[str]:
+    """Fields that have stand-ins or are left out: nothing is to be fetched, spoken or drawn for them."""
+    return frozenset((*expansion.pending, *expansion.lost))
+
+
 def _locator(expansion: Expansion) -> Callable[[str], str]:
     return lambda pointer: locate(pointer, expansion.origins)
 
 
 def _read(expansion: Expansion) -> Reading:
-    """Validate; what waits for measured times has stand-ins meanwhile."""
-    reading = read_movie(with_stand_ins(expansion.document, expansion.pending), _locator(expansion))
+    """Validate; what waits for measured times, or is left out since it is faulty, has stand-ins."""
+    reading = read_movie(with_stand_ins(expansion.document, _absent(expansion)), _locator(expansion))
     found = unexplained(reading.problems, expansion)
     if not expansion.document and expansion.problems:
         found = []  # a limit stopped everything, and what is left is no document to find fault with
@@ -171,10 +176,12 @@ def _text_problems(reading: Reading, expansion: Expansion, gathered: Gathered, d
     canvas = Canvas(movie.width, movie.height, movie.fps) if movie is not None else None
     stage = Stage(canvas or _ANY_CANVAS, 0, 1, Audio(), known.sources)
     problems: list[Problem] = []
+    absent = _absent(expansion)
     seen: dict[tuple[TextArt, str | None], list[Problem]] = {}
     for place, layer in reading.layers.items():
-        waits = any(pointer.startswith(f"{place}/") for pointer in expansion.pending) if expansion.pending else False
-        if not isinstance(layer, TextLayer) or waits or (layer.fontUrl is not None and layer.fontUrl not in known.sources):
+        if not isinstance(layer, TextLayer) or not absent.isdisjoint(f"{place}/{name}" for name in type(layer).model_fields):
+            continue
+        if layer.fontUrl is not None and layer.fontUrl not in known.sources:
             continue
         source = gathered.brought.get(layer.fontUrl or "")
         if source is not None and source.ref.kind != "font":
