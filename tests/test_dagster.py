@@ -127,7 +127,7 @@ def test_the_film_shows_itself(made: Made, instance: dg.DagsterInstance) -> None
     assert facts["loudness_lufs"].value == pytest.approx(-14, abs=0.6)
     assert facts["true_peak_dbtp"].value <= -1.0
     assert facts["size_bytes"].value == made.answer["bytes"]
-    assert str(facts["film"].value).endswith("output.mp4")
+    assert Path(str(facts["film"].value)).read_bytes() == Path(made.answer["path"]).read_bytes()
     assert "](" in str(facts["contact_sheet"].value)
     for name in ("poster", "thumbnail"):
         assert name in facts
@@ -384,6 +384,28 @@ def test_folders_of_ended_processes_are_swept_and_those_of_living_ones_are_not(t
     assert sweep_scratch(tmp_path / "nothing", now) == 0
 
 
+def test_upkeep_sweeps_what_killed_processes_left_and_old_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    with instance_of(home, monkeypatch) as instance:
+        store = store_of(settings_now())
+        mine = own_scratch(home / "scratch")
+        machine, pid, _ = mine.name.split("-")
+        left = home / "scratch" / f"{machine}-{pid}-1" / "piece-x" / "half.mp4"
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"half")
+        kept = ["values/run-2/a/result.json", "values/assets/movie/m.json", "outputs/job_1/output.mp4"]
+        for key in ["values/run-1/a/result.json", *kept]:
+            store.put_bytes(key, b"1")
+        for key in ("values/run-1/a/result.json", "values/assets/movie/m.json", "outputs/job_1/output.mp4"):
+            path = store.local_path(key)
+            assert path is not None
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+        assert build_defs().resolve_job_def("upkeep").execute_in_process(instance=instance).success
+    assert files(home / "scratch") == []
+    assert sorted(key for key in store.list("") if not key.startswith("values/run-1")) == sorted(kept)
+    assert store.stat("values/run-1/a/result.json") is None
+
+
 def test_a_process_is_known_by_its_mark_while_it_runs_and_not_after() -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", "from viralsync_pipelines.render.lifeline import process_mark as m; print(m(), flush=True); input()"],
@@ -557,9 +579,10 @@ def test_dagster_yaml_and_the_package_say_the_same(tmp_path: Path) -> None:
     """One is for people who clone the repository, the other for an installed package."""
     import yaml
 
-    from viralsync_pipelines.defs.instance import CONFIG
+    from viralsync_pipelines.defs.instance import CONFIG, WORKSPACE
 
     assert yaml.safe_load(CONFIG) == yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    assert yaml.safe_load(WORKSPACE) == yaml.safe_load((ROOT / "workspace.yaml").read_text())
 
 
 def test_state_lies_under_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -601,9 +624,10 @@ def test_nothing_but_the_home_module_reaches_into_dagsters_insides() -> None:
 
 
 def test_the_definitions_are_valid_as_dagster_checks_them() -> None:
-    dg.Definitions.validate_loadable(build_defs())
-    names = {s.name for s in build_defs().sensors or ()}
-    assert names == {"inbox"}
+    defs = build_defs()
+    dg.Definitions.validate_loadable(defs)
+    assert {str(key.path[-1]) for key in defs.resolve_asset_graph().get_all_asset_keys()} == {"movie", "narration"}
+    assert defs.resolve_job_def("render_movie").partitions_def is not None
 
 
 def test_a_step_writes_what_it_prints_where_the_ui_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,6 +231,21 @@ def test_a_missing_file_hides_no_other_problem_of_the_whole(studio: Studio) -> N
     ]
 
 
+def test_a_fault_of_form_hides_no_fault_of_length_elsewhere(studio: Studio) -> None:
+    document = movie(
+        scene(text("x", colour="red"), id="a"), scene(duration=1, id="b"), scene(duration="long", id="c"), scene(id="d"),
+        scene(duration=1, transition={"duration": 2}, id="e"), {"id": "f", "duration": 1, "layers": [{"type": "voice"}], "nope": 1},
+    )  # fmt: skip
+    assert found(studio.refused(document)) == [
+        ("/scenes/0/layers/0/colour", "FIELD_UNKNOWN"),
+        ("/scenes/2/duration", "VALUE_NOT_ALLOWED"),
+        ("/scenes/3/duration", "DURATION_UNKNOWN"),
+        ("/scenes/4/transition/duration", "TRANSITION_TOO_LONG"),
+        ("/scenes/5/layers/0", "FIELD_MISSING"),
+        ("/scenes/5/nope", "FIELD_UNKNOWN"),
+    ]
+
+
 def test_problems_point_into_the_document_as_it_was_written(studio: Studio) -> None:
     """Through dropped layers, repeated scenes and values that an expression gave."""
     document = movie(
@@ -241,10 +256,18 @@ def test_problems_point_into_the_document_as_it_was_written(studio: Studio) -> N
         ),
         scene(duration="{{ long }}"), variables={"files": ["a.png", "missing.png"], "long": 9000},
     )  # fmt: skip
-    assert found(studio.refused(document)) == [("/scenes/1/layers/1/src", "SOURCE_NOT_FOUND"), ("/scenes/1/layers/2/text", "GLYPH_MISSING"),
-                                               ("/scenes/2/duration", "VALUE_OUT_OF_RANGE")]  # fmt: skip
-    document["variables"]["long"] = 1
-    assert ("/scenes/1/transition/duration", "TRANSITION_TOO_LONG") in found(studio.refused(document))
+    assert found(studio.refused(document)) == [
+        ("/scenes/1/layers/1/src", "SOURCE_NOT_FOUND"), ("/scenes/1/layers/2/text", "GLYPH_MISSING"),
+        ("/scenes/1/transition/duration", "TRANSITION_TOO_LONG"), ("/scenes/2/duration", "VALUE_OUT_OF_RANGE"),
+    ]  # fmt: skip
+
+
+def test_a_length_that_an_expression_failed_to_give_is_not_also_unknown(studio: Studio) -> None:
+    document = movie(scene(duration="{{ nope }}"), scene(duration=0.2, transition={"duration": "{{ nope }}"}))
+    assert found(studio.refused(document)) == [
+        ("/scenes/0/duration", "EXPRESSION_ERROR"),
+        ("/scenes/1/transition/duration", "EXPRESSION_ERROR"),
+    ]
 
 
 def test_a_file_used_in_many_places_is_missed_in_each_of_them_and_spoken_lines_fail_once(studio: Studio) -> None:

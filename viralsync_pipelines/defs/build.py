@@ -16,6 +16,7 @@ from viralsync_pipelines.defs.movies import movie
 from viralsync_pipelines.defs.narration import narration
 from viralsync_pipelines.defs.resources import StoreValues, StudioResource
 from viralsync_pipelines.defs.run_config import DEFAULT_PRESET, MAX_CONCURRENCY, PRESETS, parallel_scenes
+from viralsync_pipelines.defs.upkeep import upkeep, upkeep_schedule
 
 WARM_MODULE = "viralsync_pipelines.defs.warm"
 
@@ -60,8 +61,9 @@ def build_defs(*, resources: dict[str, Any] | None = None) -> dg.Definitions:
     """All definitions. `resources` replaces single resources by name."""
     return dg.Definitions(
         assets=[narration, movie],
-        jobs=[render_movie],
+        jobs=[render_movie, upkeep],
         sensors=[inbox_sensor(render_movie)],
+        schedules=[upkeep_schedule()],
         resources={"studio": StudioResource(), "io_manager": StoreValues(), **(resources or {})},
         executor=step_processes,
     )

@@ -26,6 +26,7 @@ run_coordinator:
   config: {max_concurrent_runs: 4, dequeue_interval_seconds: 1}
 run_monitoring: {enabled: true, poll_interval_seconds: 10}
 telemetry: {enabled: false}
+nux: {enabled: false}
 """
 
 # What workspace.yaml at the project's root says: sensors are switched on and off by the location's name, so it is the same here.

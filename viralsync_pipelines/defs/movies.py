@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import dagster as dg
 
@@ -128,13 +129,11 @@ def progress_line(scene: int, frame: int, total: int, fps: float) -> str:
 
 
 def _thumbnail(clip: Any) -> Any:
-    from base64 import b64encode
     from fractions import Fraction
 
     from viralsync_pipelines.render.previews import grab, jpeg
 
-    image = grab(clip, [Fraction(0)], 160)[0]
-    return dg.MetadataValue.md(f"![scene](data:image/jpeg;base64,{b64encode(jpeg(image, 70)).decode()})")
+    return _picture(jpeg(grab(clip, [Fraction(0)], 160)[0], 70))
 
 
 @dg.op(pool=POOL, description="The film's whole sound: voice, clips, effects and beds, mixed once and brought to its loudness.")
@@ -175,8 +174,6 @@ def assemble_film(
     description="Puts the film and its pictures under the job's outputs, and gives the verdicts of every check.",
 )
 def finalize_film(context: dg.OpExecutionContext, plan: str, film: dict[str, Any], studio: StudioResource) -> Iterator[Any]:
-    from base64 import b64encode
-
     made = deliver.Film.from_json(film, hit=bool(film["hit"]))
     with at_work(studio) as desk:
         prepared = _prepared(desk, plan)
@@ -186,14 +183,13 @@ def finalize_film(context: dg.OpExecutionContext, plan: str, film: dict[str, Any
         except ViralsyncError as error:
             raise failure_of(error) from error
         link, poster = desk.store.url(delivery.output), desk.store.url(delivery.poster)
+    sheet, thumbnail = _picture(delivery.sheet_jpeg), _picture(delivery.thumbnail_jpeg)
     facts = {"job": plan, "key": delivery.output, "url": link, **deliver.output_facts(prepared, made)}
     yield dg.Output(
         facts,
         "film",
         metadata={
-            "film": dg.MetadataValue.url(link), "contact_sheet": _picture(b64encode(delivery.sheet_jpeg).decode()),
-            "poster": dg.MetadataValue.url(poster),
-            "thumbnail": _picture(b64encode(delivery.thumbnail_jpeg).decode()),
+            "film": _link(link), "contact_sheet": sheet, "poster": _link(poster), "thumbnail": thumbnail,
             "duration_s": made.seconds, "frames": made.frames, "loudness_lufs": made.lufs, "true_peak_dbtp": made.peak,
             "size_bytes": made.size, "width": facts["width"], "height": facts["height"], "job": plan,
         },
@@ -206,8 +202,29 @@ def finalize_film(context: dg.OpExecutionContext, plan: str, film: dict[str, Any
         )  # fmt: skip
 
 
-def _picture(data: str) -> Any:
-    return dg.MetadataValue.md(f"![picture](data:image/jpeg;base64,{data})")
+# The web UI shows pictures in a dialog of 1,160 pixels, and cuts off what is wider.
+_WIDEST = 1100
+
+
+def _picture(data: bytes) -> Any:
+    """A JPEG that the web UI shows. In the event itself: the UI has no way to a file of the store."""
+    from base64 import b64encode
+    from io import BytesIO
+
+    from PIL import Image
+
+    from viralsync_pipelines.render.previews import jpeg
+
+    image = Image.open(BytesIO(data))
+    if image.width > _WIDEST:
+        data = jpeg(image.resize((_WIDEST, round(image.height * _WIDEST / image.width))), 75)
+    return dg.MetadataValue.md(f"![picture](data:image/jpeg;base64,{b64encode(data).decode()})")
+
+
+def _link(url: str) -> Any:
+    """A link that a browser follows, or the path of a file: browsers follow no file: links from a web page."""
+    parts = urlsplit(url)
+    return dg.MetadataValue.path(unquote(parts.path)) if parts.scheme == "file" else dg.MetadataValue.url(url)
 
 
 @dg.graph_asset(

@@ -40,7 +40,7 @@ def store_of(settings: Settings) -> Store:
 
 
 class StudioResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The studio of this machine. `local_media` lets movies use any file of this machine: the command line sets it."""
+    """The studio of this machine: its store, caches, fonts and voices, as the environment names them."""
 
     def create_studio(self) -> Studio:
         settings = settings_now()

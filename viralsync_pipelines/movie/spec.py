@@ -142,12 +142,17 @@ class Movie(Model):
 
 @dataclass
 class Reading:
-    """What a document turned out to be. movie: None when there are problems of form. layers: every valid layer by its pointer
-    in the expanded document, also those of a movie that is not valid as a whole, so that their sources can be checked."""
+    """What a document turned out to be. movie: None when there are problems of form.
+
+    For finding more faults of a movie that is not valid as a whole. layers: every valid layer by its pointer in the expanded
+    document. rough: the movie with blanks for its faulty layers and scenes; blanks: pointers of scenes that hold any.
+    """
 
     movie: Movie | None = None
     problems: list[Problem] = field(default_factory=list)
     layers: dict[str, Any] = field(default_factory=dict)
+    rough: Movie | None = None
+    blanks: frozenset[str] = frozenset()
 
 
 _LAYER: TypeAdapter[Any] = TypeAdapter(Layer)
@@ -190,8 +195,10 @@ def _problems(document: Any, reading: Reading) -> Iterator[Problem]:
         if _list_in(document, "layers"):
             whole["layers"] = _layers(document, "", problems, reading)
     movie = _read(Movie.model_validate, whole, Movie, document, "", problems)
-    if not problems and isinstance(movie, Movie):
-        reading.movie = movie
+    if isinstance(movie, Movie):
+        reading.rough = movie
+        reading.movie = movie if not problems else None
+        reading.blanks = frozenset("/".join(p.pointer.split("/")[:3]) for p in problems if p.pointer.startswith("/scenes/"))
     yield from problems
 
 

@@ -274,6 +274,8 @@ def _passage(animation: Any, fps: Fraction) -> Passage | None:
 
 def cues_of(layer: Any, stage: Stage, speech: Mapping[str, Spoken]) -> tuple[Cue, ...]:
     """The layer as it is heard on stage; nothing for what is silent."""
+    if not isinstance(layer, VoiceLayer | AudioLayer | VideoLayer):
+        return ()
     base = sample_at_frame(stage.first, stage.canvas.fps)
     end = sample_at_frame(stage.first + stage.frames, stage.canvas.fps)
     if isinstance(layer, VoiceLayer):
@@ -287,7 +289,7 @@ def cues_of(layer: Any, stage: Stage, speech: Mapping[str, Spoken]) -> tuple[Cue
         track = layer.keyframes.get("volume")
         shape = _volume_points(track) if track is not None else ()
         return (Cue(spoken.sha256, "wav", at, length, 0, gain=layer.volume, shape=shape, speech=True),) if length > 0 else ()
-    if not isinstance(layer, AudioLayer | VideoLayer) or layer.volume == 0 or getattr(layer, "muted", False):
+    if layer.volume == 0 or getattr(layer, "muted", False):
         return ()
     source = stage.sources[layer.src]
     if source.info.sample_rate is None:

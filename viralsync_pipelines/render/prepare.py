@@ -141,9 +141,12 @@ def _every_problem(reading: Reading, expansion: Expansion, gathered: Gathered, d
     if not problems:
         told = "this waits for a time that itself depends on it, or that nothing measures; break the circle with a number"
         problems = [Problem(where(pointer), "EXPRESSION_ERROR", told) for pointer in expansion.pending]
-    if problems and reading.movie is not None and not expansion.pending:
-        found = faults_of(reading.movie, gathered.known)
-        problems += [Problem(where(p.pointer), p.code, p.message) for p in found]
+    if problems and reading.rough is not None and not expansion.pending:
+        found = faults_of(reading.rough, gathered.known)
+        # What is blank or left out may have been what decides a length.
+        holed = reading.blanks | {"/".join(pointer.split("/")[:3]) for pointer in expansion.lost}
+        unsure = {f"{place}/duration" for place in holed} | set(expansion.lost)
+        problems += [Problem(where(p.pointer), p.code, p.message) for p in found if p.pointer not in unsure]
     return sorted({*problems, *_text_problems(reading, expansion, gathered, desk)})
 
 
