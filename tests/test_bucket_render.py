@@ -28,10 +28,10 @@ MOVIE = {
 }
 
 
-def render(movie: Path, out: Path, **settings: str) -> dict[str, Any]:
+def render(movie: Path, out: Path, *more: str, **settings: str) -> dict[str, Any]:
     """`viralsync render --json` in a process of its own, since a forkserver keeps the environment it was born with."""
     kept = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
-    command = [sys.executable, "-m", "viralsync_pipelines.cli.main", "render", str(movie), "-o", str(out), "--json"]
+    command = [sys.executable, "-m", "viralsync_pipelines.cli.main", "render", str(movie), "-o", str(out), "--json", *more]
     done = subprocess.run(command, env=kept | settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     answer: dict[str, Any] = json.loads(done.stdout)
