@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import fontpkg_inter
 import pytest
 from dagster._core.system_config.objects import ResolvedRunConfig
 
@@ -27,7 +28,7 @@ from viralsync_pipelines.defs import home as home_module
 from viralsync_pipelines.defs.build import build_defs, render_movie, render_movie_job
 from viralsync_pipelines.defs.inbox import TICK_RUNS, inbox_sensor, look
 from viralsync_pipelines.defs.instance import dagster_home, open_instance
-from viralsync_pipelines.defs.part import part_json, parts_of, read_part
+from viralsync_pipelines.defs.part import parts_of
 from viralsync_pipelines.defs.registry import find_registered, register
 from viralsync_pipelines.defs.resources import StudioResource, settings_now, store_of
 from viralsync_pipelines.defs.run_config import PRESETS, ops_config, parallel_scenes, run_config_for
@@ -35,6 +36,7 @@ from viralsync_pipelines.defs.scratch import own_scratch, sweep_scratch
 from viralsync_pipelines.defs.studio import open_studio
 from viralsync_pipelines.orchestrator.foreground import WORKER_TAG, fail_abandoned, news_of
 from viralsync_pipelines.render.lifeline import has_ended, process_mark
+from viralsync_pipelines.render.prepare import prepared_json, read_prepared
 from viralsync_pipelines.render.quality import CHECKS
 from viralsync_pipelines.storage.local import LocalStore
 
@@ -360,9 +362,20 @@ def test_parts_hold_each_scenes_pieces_and_sources_and_nothing_else(tmp_path: Pa
     for part in parts:
         shown = {v.content.sha256 for p in part.plan.pieces for v in p.visuals if hasattr(v.content, "sha256")}
         assert set(part.plan.sources) == shown
-        assert read_part(part_json(part)) == part
+        assert read_prepared(prepared_json(part)) == part
     # The first scene shows the still alone; what a step reads does not grow with the film.
     assert len(parts[0].plan.sources) == 1
+
+
+def test_a_font_beside_the_movie_reaches_the_step_that_draws_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    font = next(f for f in Path(fontpkg_inter.__file__).parent.rglob("*") if f.suffix in {".ttf", ".otf"})
+    shutil.copy(font, tmp_path / "own.ttf")
+    layer = {"type": "text", "text": "Hi", "fontUrl": "own.ttf", "fontSize": 60}
+    with instance_of(tmp_path / "home", monkeypatch) as instance:
+        instance.add_dynamic_partitions("movies", ["m"])
+        document = {"width": 360, "height": 360, "scenes": [{"id": "one", "duration": 0.2, "layers": [layer]}]}
+        register(store_of(settings_now()), "m", document, str(tmp_path))
+        assert run_asset_job(instance, "m", only="movie").success
 
 
 # ---- processes and their folders -------------------------------------------------------------------------------------

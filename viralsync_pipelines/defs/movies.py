@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import dagster as dg
 
-from viralsync_pipelines.defs.part import part_json, parts_of, read_part
+from viralsync_pipelines.defs.part import parts_of
 from viralsync_pipelines.defs.resources import StudioResource, settings_now
 from viralsync_pipelines.defs.scratch import sweep_scratch
 from viralsync_pipelines.defs.studio import Studio, scratch_root
@@ -61,8 +61,8 @@ def plan_film(context: dg.OpExecutionContext, config: Take, studio: StudioResour
     )  # fmt: skip
     for index, (scene, part) in enumerate(zip(plan.scenes, parts_of(prepared), strict=True)):
         yield dg.DynamicOutput(
-            {"number": index + 1, "id": scene.id, "part": part_json(part)}, mapping_key=f"scene_{index + 1:03d}", output_name="scenes",
-            metadata={"scene": scene.id, "frames": scene.frames},
+            {"number": index + 1, "id": scene.id, "part": prepared_json(part).decode()}, output_name="scenes",
+            mapping_key=f"scene_{index + 1:03d}", metadata={"scene": scene.id, "frames": scene.frames},
         )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def _prepared(studio: Studio, job: str) -> Prepared:
 def render_scene(context: dg.OpExecutionContext, scene: dict[str, Any], studio: StudioResource) -> list[str]:
     try:
         with at_work(studio) as desk:
-            clips = _render(context, desk, read_part(scene["part"]), scene["id"], scene["number"])
+            clips = _render(context, desk, read_prepared(scene["part"]), scene["id"], scene["number"])
             metadata = _scene_metadata(desk, scene["id"], clips)
     except SceneFailed as error:
         raise failure_of(error) from error

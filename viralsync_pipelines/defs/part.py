@@ -1,14 +1,12 @@
 """What one scene step needs of a plan, and no more: a film of a thousand scenes is not read a thousand times by its steps.
 
-What belongs here: cutting a prepared film into scenes, and their JSON. What does not: planning (render/prepare.py).
+What belongs here: cutting a prepared film into scenes. What does not: planning, and plans as JSON (render/prepare.py).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from viralsync_pipelines.movie.art import TextArt
@@ -34,26 +32,3 @@ def parts_of(prepared: Prepared) -> Iterator[Prepared]:
 
 def _content(content: Any) -> str | None:
     return content.font_sha if isinstance(content, TextArt) else getattr(content, "sha256", None)
-
-
-def part_json(part: Prepared) -> str:
-    """A part as JSON, exact to the last fraction."""
-    return json.dumps(_adapter().dump_python(part, mode="json"), separators=(",", ":"), ensure_ascii=False)
-
-
-def read_part(text: str) -> Prepared:
-    """The part back from its JSON."""
-    part: Prepared = _adapter().validate_json(text)
-    return part
-
-
-@cache
-def _adapter() -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Prepared)
-
-
-def warm_up() -> None:
-    """Build what reading needs, 20 ms of it, before the first step asks."""
-    _adapter()

@@ -5,6 +5,7 @@ connections, open files). Measured: with Dagster and the definitions alone prelo
 before its first line; with this it imports none and burns 0.1.
 """
 
+import contextlib
 import gc
 import importlib
 import tempfile
@@ -13,10 +14,12 @@ import dagster as dg
 import PIL.Image
 
 import viralsync_pipelines.definitions
-import viralsync_pipelines.defs.home
 from viralsync_pipelines.defs.build import render_movie_job
-from viralsync_pipelines.defs.part import warm_up
+from viralsync_pipelines.defs.home import read_migrations_once
 from viralsync_pipelines.render.ffmpeg import ffmpeg_path
+from viralsync_pipelines.render.fonts import open_font_book
+from viralsync_pipelines.render.lifeline import tie_forkserver
+from viralsync_pipelines.render.prepare import read_prepared
 
 # What ops import when they run, so that others need not: in the order of their weight.
 _LATER = (
@@ -38,10 +41,14 @@ def _rehearsal() -> None:
 
 
 def _warm() -> None:
+    tie_forkserver()
     for name in _LATER:
         importlib.import_module(name)
-    warm_up()
+    with contextlib.suppress(ValueError):
+        read_prepared(b"")  # builds its reader, 20 ms of it, before the first step asks
     ffmpeg_path()
+    open_font_book()
+    read_migrations_once()
     PIL.Image.preinit()
     # The job as the command line builds it, and as the web UI's runs find it.
     dg.reconstructable(render_movie_job).get_definition()

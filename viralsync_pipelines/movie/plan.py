@@ -12,11 +12,12 @@ from fractions import Fraction
 from typing import Any
 
 from viralsync_pipelines.errors import Problem
+from viralsync_pipelines.movie.art import TextArt
 from viralsync_pipelines.movie.feasible import faults_of, overlaps_of, span_faults
 from viralsync_pipelines.movie.known import Known, KnownSource, scene_seconds
 from viralsync_pipelines.movie.layers import VoiceLayer
 from viralsync_pipelines.movie.mix import Mix, duck_under
-from viralsync_pipelines.movie.picture import Canvas, Piece, Visual, cut
+from viralsync_pipelines.movie.picture import Canvas, Footage, Piece, Visual, cut
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.movie.spec import Movie
 from viralsync_pipelines.movie.staging import Stage, cues_of, line_of, stage_visual
@@ -110,7 +111,9 @@ def _lay_out(movie: Movie, known: Known, movie_id: str, pointers: list[str], spa
         sample_at_frame(total, movie.fps), tuple(cues), curve if any(c.duck for c in cues) else (),
         movie.audio.loudness, movie.audio.truePeak,
     )  # fmt: skip
-    used = {v.content.sha256 for p in pieces for v in p.visuals if hasattr(v.content, "sha256")} | {c.source for c in cues}
+    contents = [v.content for p in pieces for v in p.visuals]
+    used = {c.sha256 for c in contents if isinstance(c, Footage)} | {c.font_sha for c in contents if isinstance(c, TextArt)}
+    used |= {c.source for c in cues}
     return MoviePlan(
         movie_id,
         movie.title,

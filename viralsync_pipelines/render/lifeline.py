@@ -35,9 +35,8 @@ def tie_to_parent() -> None:
     if parent is None or _tied.is_set():
         return
     _tied.set()
-    if sys.platform == "linux":
-        # Without this a run goes on without the step, which the forkserver can no longer tell it about, and both write.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Without this a run goes on without the step, which the forkserver can no longer tell it about, and both write.
+    _die_with_parent()
     sentinel = parent.sentinel
 
     def wait() -> None:
@@ -46,6 +45,21 @@ def tie_to_parent() -> None:
         os._exit(70)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def tie_forkserver() -> None:
+    """End the forkserver with the run worker, however busy it is: killed while it still imported, it lived on for three seconds.
+
+    Does nothing in any other process.
+    """
+    if any("multiprocessing.forkserver" in word for word in sys.orig_argv):
+        _die_with_parent()
+
+
+def _die_with_parent() -> None:
+    # Of the kernel: the signal comes when the thread that made this process ends. Linux only.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def process_mark() -> str:

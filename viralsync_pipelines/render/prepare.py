@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from viralsync_pipelines.errors import MovieInvalid, Problem
@@ -214,15 +215,19 @@ def _faces(plan: MoviePlan, fonts: Mapping[str, Any], book: FontBook) -> dict[Te
 
 def prepared_json(prepared: Prepared) -> bytes:
     """Canonical JSON, exact to the last fraction; what plan.json holds."""
-    from pydantic import TypeAdapter
-
-    value = TypeAdapter(Prepared).dump_python(prepared, mode="json")
+    value = _adapter().dump_python(prepared, mode="json")
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def read_prepared(data: bytes) -> Prepared:
+def read_prepared(data: bytes | str) -> Prepared:
     """The plan back from plan.json."""
+    prepared: Prepared = _adapter().validate_json(data)
+    return prepared
+
+
+@cache
+def _adapter() -> Any:
+    # 18 ms to build, 2 ms to use.
     from pydantic import TypeAdapter
 
-    prepared: Prepared = TypeAdapter(Prepared).validate_json(data)
-    return prepared
+    return TypeAdapter(Prepared)
