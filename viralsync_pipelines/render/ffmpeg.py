@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from viralsync_pipelines.errors import FfmpegFailed
 
@@ -73,14 +74,28 @@ def ffmpeg_identity() -> str:
 
 # Process groups under way, so that a process that must end at once can take them along.
 _live: set[int] = set()
+# Held from the start of a process until it is in _live: one that was started and not yet noted was once missed by kill_all.
+_starting = threading.Lock()
 # Decoders by the thread that reads them: one that hangs would keep its thread, and whoever waits for it.
 _decoders: dict[int, set[int]] = {}
 
 
 def kill_all() -> None:
     """Kill every ffmpeg started by this process. For the last moment of a process; ordinary ends clean up by themselves."""
-    for group in list(_live):
-        _kill(group)
+    with _starting:
+        for group in list(_live):
+            _kill(group)
+
+
+def _start(command: Sequence[str], *, stderr: Any, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """ffmpeg in a process group of its own, which the kernel kills with ours."""
+    with _starting:
+        process = subprocess.Popen(  # noqa: S603 - argv is built by us
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True, pass_fds=pass_fds,
+            preexec_fn=_die_with_parent, env={"LC_ALL": "C"},  # noqa: PLW1509 - one system call before exec
+        )  # fmt: skip
+        _live.add(process.pid)
+    return process
 
 
 def _kill(group: int) -> None:
@@ -126,10 +141,7 @@ def run(
     ]  # fmt: skip
     before = time.monotonic()
     try:
-        process = subprocess.Popen(  # noqa: S603 - argv is built by us
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            pass_fds=[read for read, _ in pipes.values()], preexec_fn=_die_with_parent, env={"LC_ALL": "C"},  # noqa: PLW1509
-        )  # fmt: skip
+        process = _start(command, stderr=subprocess.PIPE, pass_fds=[read for read, _ in pipes.values()])
     except BaseException:
         for pair in pipes.values():
             os.close(pair[0])
@@ -140,7 +152,6 @@ def run(
     pourers = []
     failed: list[BaseException] = []
     try:
-        _live.add(process.pid)
         for name, (read, write) in pipes.items():
             os.close(read)
             _widen(write)
@@ -183,11 +194,7 @@ def read_frames(argv: Sequence[str], size: int) -> Iterator[memoryview]:
     _arm()
     command = [str(ffmpeg_path()), "-nostdin", "-hide_banner", "-v", "warning", "-nostats", *argv]
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(  # noqa: S603 - argv is built by us
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, start_new_session=True,
-            preexec_fn=_die_with_parent, env={"LC_ALL": "C"},  # noqa: PLW1509 - one system call before exec
-        )  # fmt: skip
-        _live.add(process.pid)
+        process = _start(command, stderr=said)
         owner = threading.get_ident()
         mine = _decoders.setdefault(owner, set())
         mine.add(process.pid)
