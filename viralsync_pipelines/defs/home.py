@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
 from dagster._core.execution.compute_logs import redirect_to_file
 from dagster._core.storage import sql
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
@@ -32,6 +39,15 @@ def _settings() -> Settings:
 
 class HomeStorage(DagsterSqliteStorage):
     """Runs, events and schedules: SQLite in the home, or the PostgreSQL of DATABASE_URL."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        # Not Dagster's own: it would open three databases that are opened here again.
+        super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
+        home = Path(base_dir)
+        self.base_dir, self._inst_data = base_dir, inst_data
+        self._run_storage = _Runs.from_local(str(home / "history"))
+        self._event_log_storage = _Events(str(home / "history" / "runs"))
+        self._schedule_storage = SqliteScheduleStorage.from_local(str(home / "schedules"))
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -46,7 +62,85 @@ class HomeStorage(DagsterSqliteStorage):
             return DagsterPostgresStorage(postgres_url(settings.database_url), should_autocreate_tables=True, inst_data=inst_data)
         read_migrations_once()
         settings.dagster_home.mkdir(parents=True, exist_ok=True)
-        return DagsterSqliteStorage.from_local(str(settings.dagster_home), inst_data=inst_data)
+        return HomeStorage.from_local(str(settings.dagster_home), inst_data=inst_data)
+
+
+class _Events(SqliteEventLogStorage):
+    """Dagster's own, on connections that stay open."""
+
+    def __init__(self, base_dir: str) -> None:
+        self._engines = _Engines()
+        super().__init__(base_dir)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[sqlalchemy.Connection]:
+        with self._db_lock:
+            engine = self._engines.of(self.conn_string_for_shard(shard))
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.connect() as connection, connection.begin():
+                yield connection
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._engines.close()
+
+
+class _Runs(SqliteRunStorage):
+    """Dagster's own, on connections that stay open."""
+
+    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = _Engines()
+        super().__init__(conn_string, inst_data)
+
+    @contextmanager
+    def connect(self) -> Iterator[sqlalchemy.Connection]:
+        with self._engines.of(self._conn_string).connect() as connection, connection.begin():
+            yield connection
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._engines.close()
+
+
+class _Engines:
+    """Open databases of one storage. Dagster opens and closes one for each event: SQLAlchemy then compiles every statement anew,
+    and SQLite merges its log at each close. That was two thirds of what a step costs beside its work.
+
+    Only the last few are kept: each run's events are a file of their own, and a web server reads thousands.
+    """
+
+    MOST = 12
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: OrderedDict[tuple[int, str], sqlalchemy.Engine] = OrderedDict()
+
+    def of(self, url: str) -> sqlalchemy.Engine:
+        # A connection must not cross a fork: SQLite's locks belong to the process that took them.
+        key = os.getpid(), url
+        with self._lock:
+            engine = self._open.get(key)
+            if engine is None:
+                engine = self._open[key] = sqlalchemy.create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+                sqlalchemy.event.listen(engine, "connect", _relax)
+            self._open.move_to_end(key)
+            mine = [one for one in self._open if one[0] == key[0]]
+            for old in mine[: -self.MOST]:
+                self._open.pop(old).dispose()  # connections in use are closed as they come back
+        return engine
+
+    def close(self) -> None:
+        with self._lock:
+            for (process, _), engine in self._open.items():
+                engine.dispose(close=process == os.getpid())
+            self._open.clear()
+
+
+def _relax(connection: Any, _: Any) -> None:
+    """No sync at every commit: with a write-ahead log, a database is whole after a process died, and untorn after a power cut."""
+    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def postgres_url(url: str) -> str:

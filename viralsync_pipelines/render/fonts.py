@@ -7,6 +7,7 @@ What does not: reading files (fontfile.py), what a text needs (glyphs.py). Folde
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -129,21 +130,26 @@ def open_font_book(extra_dirs: Sequence[Path] = (), system: bool = True) -> Font
     return FontBook(tuple(extra_dirs), _package_folders(tuple(sys.path)), folders)
 
 
-@lru_cache(maxsize=8)
 def _package_folders(search_path: tuple[str, ...]) -> tuple[Path, ...]:
-    # The names of installed modules are read off the path: asking package metadata costs 20 ms, this 0.5 ms.
     found: dict[str, Path] = {}
     for place in search_path:
-        root = Path(place)
-        if not root.is_dir():
-            continue
-        for entry in sorted(root.iterdir()):
-            for start, inside in _PACKAGES:
-                folder = entry / inside
-                if entry.name.startswith(start) and entry.suffix != ".dist-info" and folder.is_dir():
-                    found.setdefault(entry.name, folder)
+        for name, folder in _packages_in(place):
+            found.setdefault(name, folder)
     order = [start for start, _ in _PACKAGES]
     return tuple(found[name] for name in sorted(found, key=lambda n: (_position(n, order), n)))
+
+
+# By place, not by the whole path: a step's path differs from its forkserver's in one entry, and each step listed every package anew.
+@lru_cache(maxsize=64)
+def _packages_in(place: str) -> tuple[tuple[str, Path], ...]:
+    # The names of installed modules are read off the path: asking package metadata costs 20 ms, this 0.5 ms.
+    root = Path(place)
+    if not root.is_dir():
+        return ()
+    starts = tuple(start for start, _ in _PACKAGES)
+    names = sorted(name for name in os.listdir(root) if name.startswith(starts) and not name.endswith(".dist-info"))  # noqa: PTH208 - names
+    inside = [(name, root / name / where) for name in names for start, where in _PACKAGES if name.startswith(start)]
+    return tuple((name, folder) for name, folder in inside if folder.is_dir())
 
 
 def _position(name: str, starts: Sequence[str]) -> int:
