@@ -22,7 +22,7 @@ from viralsync_pipelines.cli.main import main
 from viralsync_pipelines.cli.terminal import INTERRUPTED, Watch, show_diff, show_done, show_plan, show_problems
 from viralsync_pipelines.errors import Problem
 from viralsync_pipelines.orchestrator.foreground import StepNews
-from viralsync_pipelines.render.scenes import count_frames
+from viralsync_pipelines.render.moving import count_frames
 
 Run = Callable[..., tuple[int, str, str]]
 MOVIE: dict[str, Any] = {

@@ -57,6 +57,7 @@ def plan_facts(prepared: Prepared, studio: Studio) -> dict[str, Any]:
     """
     from viralsync_pipelines.render.clips import has_clip
     from viralsync_pipelines.render.deliver import known_film
+    from viralsync_pipelines.storage.keys import sound_key
 
     plan = prepared.plan
     there = {key: has_clip(studio.store, key) for key in dict.fromkeys(prepared.clip_keys)}
@@ -78,6 +79,7 @@ def plan_facts(prepared: Prepared, studio: Studio) -> dict[str, Any]:
         "fps": str(plan.canvas.fps), "frames": plan.frames, "seconds": float(plan.seconds), "quality": plan.quality,
         "scenes": scenes, "clips": len(prepared.clip_keys), "hits": sum(there[key] for key in prepared.clip_keys),
         "film": known_film(prepared, studio.store) is not None,
+        "sound": studio.store.stat(sound_key(prepared.mix_key)) is not None,
         "inputs": [{"src": s.ref.uri, "kind": s.ref.kind, "sha256": s.ref.sha256} for s in plan.sources.values()],
         "lines": [{"seconds": round(s.duration, 3), "words": len(s.words)} for s in plan.speech.values()],
         "cues": len(plan.mix.cues),

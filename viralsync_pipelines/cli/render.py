@@ -127,7 +127,17 @@ def _render(
     if not args.draft and args.scene is None:
         register(studio.store, movie_id, document, str(folder))
     log = settings.home / "logs" / f"{job_id}.log"
+    scenes = parallel_scenes(args.preset, args.concurrency, len(plan.scenes))
+    # With one scene to make there is nothing to make beside it, and processes for steps would cost more than they bring.
+    missing = sum(scene["framesToRender"] > scene["transitionFrames"] for scene in facts["scenes"])
+    alone = facts["film"] or (facts["sound"] and missing <= 1)
     with stderr_aside(log), Watch(facts, quiet=args.json) as watch:
+        if not alone:
+            import viralsync_pipelines.defs.warm  # noqa: F401 - what steps need, loaded before they are forked
+            from viralsync_pipelines.orchestrator.forking import fork_steps_from_here
+
+            fork_steps_from_here()
+        watch.show_bars()
         import dagster as dg
 
         from viralsync_pipelines.defs.build import render_movie_job
@@ -138,7 +148,7 @@ def _render(
 
         config = run_config_for(
             {"document": version, "folder": str(folder), "variables": variables, "draft": args.draft},
-            concurrency=parallel_scenes(args.preset, args.concurrency, len(plan.scenes)), in_process=facts["film"],
+            concurrency=scenes, in_process=alone,
         )  # fmt: skip
         with open_instance(settings, os.environ) as instance:
             instance.add_dynamic_partitions("movies", [movie_id])

@@ -70,6 +70,7 @@ class Watch:
         self._live = Live(console=self._console, get_renderable=self.picture, refresh_per_second=8, transient=False)
 
     def __enter__(self) -> Watch:
+        """Say what is being made; bars come with show_bars()."""
         self._began = self._clock()
         if not self._quiet:
             facts = self._facts
@@ -77,9 +78,12 @@ class Watch:
                 f"[bold]{escape(_plain(facts['title']))}[/bold]  [dim]{facts['width']}x{facts['height']} · "
                 f"{_rate(facts['fps'])} fps · {_clock(facts['seconds'])} · {_count(len(facts['scenes']), 'scene')}[/dim]"
             )
+        return self
+
+    def show_bars(self) -> None:
+        """Begin to draw, in a thread of its own."""
         if self._bars:
             self._live.start()
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._stage not in {"failed", "stopped"}:

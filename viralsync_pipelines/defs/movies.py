@@ -20,12 +20,12 @@ from viralsync_pipelines.errors import SceneFailed, ViralsyncError
 from viralsync_pipelines.movie.encoding import ENCODERS
 from viralsync_pipelines.movie.picture import Piece
 from viralsync_pipelines.render import deliver
-from viralsync_pipelines.render.clips import Clip, ensure_clip, has_clip
+from viralsync_pipelines.render.clips import Clip, clip_picture, ensure_clip, has_clip
 from viralsync_pipelines.render.ffmpeg import Progress
 from viralsync_pipelines.render.prepare import Prepared, prepared_json, read_prepared
 from viralsync_pipelines.render.quality import CHECKS
 from viralsync_pipelines.render.shelf import footage_of
-from viralsync_pipelines.storage.keys import clip_key, plan_key
+from viralsync_pipelines.storage.keys import plan_key
 from viralsync_pipelines.storage.plans import write_plan
 
 POOL = "ffmpeg"
@@ -117,23 +117,15 @@ def _scene_metadata(desk: Studio, scene_id: str, clips: list[Clip]) -> dict[str,
     }  # fmt: skip
     if made:
         metadata["frames_per_second"] = round(max(clip.fps for clip in made), 1)
-    shown = desk.store.local_path(clip_key(clips[-1].key)) if clips else None
+    shown = next((data for clip in reversed(clips) if (data := clip_picture(desk.store, clip.key)) is not None), None)
     if shown is not None:
-        metadata["thumbnail"] = _thumbnail(shown)
+        metadata["thumbnail"] = _picture(shown)
     return metadata
 
 
 def progress_line(scene: int, frame: int, total: int, fps: float) -> str:
     """One line of a step's log that people read and orchestrator/foreground.py parses."""
     return f"scene {scene}: frame {frame} of {total}, {fps:.0f} frames a second"
-
-
-def _thumbnail(clip: Any) -> Any:
-    from fractions import Fraction
-
-    from viralsync_pipelines.render.previews import grab, jpeg
-
-    return _picture(jpeg(grab(clip, [Fraction(0)], 160)[0], 70))
 
 
 @dg.op(pool=POOL, description="The film's whole sound: voice, clips, effects and beds, mixed once and brought to its loudness.")

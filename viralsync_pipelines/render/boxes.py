@@ -48,6 +48,14 @@ def moov_first(path: Path) -> bool:
     return False
 
 
+def frames_of(path: Path) -> int:
+    """Pictures in a clip of our own; 0 for one without any, which is what ffmpeg leaves when its sources gave it nothing."""
+    try:
+        return make_of(path).frames
+    except NotWhole:
+        return 0
+
+
 def make_of(path: Path) -> Make:
     """Read the make of a clip's picture track. Raises NotWhole, OSError."""
     moov = _moov(path)

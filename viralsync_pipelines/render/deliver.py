@@ -10,15 +10,16 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from io import BytesIO
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from viralsync_pipelines.errors import ClipMissing, ObjectMissing
 from viralsync_pipelines.movie.keys import digest
 from viralsync_pipelines.movie.picture import Piece
 from viralsync_pipelines.render.assemble import ClipDamaged, join
-from viralsync_pipelines.render.clips import bring_clips
+from viralsync_pipelines.render.clips import bring_clips, clip_picture
 from viralsync_pipelines.render.loudness import Loudness
 from viralsync_pipelines.render.prepare import Prepared
 from viralsync_pipelines.render.previews import contact_sheet, grab, jpeg, tile_width
@@ -26,6 +27,9 @@ from viralsync_pipelines.render.quality import Verdict, judge
 from viralsync_pipelines.render.sound import mix_sound
 from viralsync_pipelines.storage import keys
 from viralsync_pipelines.storage.store import Store
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -180,10 +184,12 @@ def _pictures(prepared: Prepared, film: Path, store: Store) -> tuple[bytes, byte
     except ObjectMissing:
         pass
     plan = prepared.plan
-    moments = sheet_moments(plan.frames, plan.canvas.fps, [scene.first for scene in plan.scenes])
     # The poster is the first picture a third into the film: titles have come in by then, and nothing fades out yet.
     poster = grab(film, [plan.seconds / 3], plan.canvas.width)[0]
-    tiles = grab(film, moments, tile_width((plan.canvas.width, plan.canvas.height)))
+    tiles = _scene_pictures(prepared, store) or grab(
+        film, sheet_moments(plan.frames, plan.canvas.fps, [scene.first for scene in plan.scenes]),
+        tile_width((plan.canvas.width, plan.canvas.height)),
+    )  # fmt: skip
     small = poster.resize((320, max(2, round(320 * poster.height / poster.width))))
     made = (jpeg(small), jpeg(poster, 90), jpeg(contact_sheet(tiles)))
     for name, data in zip(names, made, strict=True):
@@ -191,13 +197,29 @@ def _pictures(prepared: Prepared, film: Path, store: Store) -> tuple[bytes, byte
     return made
 
 
+def _scene_pictures(prepared: Prepared, store: Store) -> list[Image]:
+    """The pictures that scenes came with, when there are as many as a sheet shows and every scene has one."""
+    from PIL import Image as Pictures
+
+    plan = prepared.plan
+    bodies = {piece.scene: key for piece, key in zip(plan.pieces, prepared.clip_keys, strict=True) if piece.kind == "body"}
+    if not SHEET_SCENES[0] <= len(plan.scenes) <= SHEET_SCENES[1]:
+        return []
+    found = [clip_picture(store, bodies[scene]) if scene in bodies else None for scene in range(len(plan.scenes))]
+    return [Pictures.open(BytesIO(data)) for data in found if data is not None] if None not in found else []
+
+
+# As many scenes show one picture each on a contact sheet; more or fewer, and the moments are spread evenly.
+SHEET_SCENES = 6, 24
+
+
 def sheet_moments(frames: int, fps: Fraction, firsts: Sequence[int]) -> list[Fraction]:
     """Up to 24 moments for a contact sheet: the middle of every scene, or evenly spaced when there are too many or too few."""
     edges = [*firsts, frames]
     middles = [Fraction(a + b, 2) / fps for a, b in zip(edges, edges[1:], strict=False)]
-    if 6 <= len(middles) <= 24:
+    if SHEET_SCENES[0] <= len(middles) <= SHEET_SCENES[1]:
         return middles
-    count = 24 if len(middles) > 24 else 12
+    count = 24 if len(middles) > SHEET_SCENES[1] else 12
     return [Fraction(frames * (2 * i + 1), 2 * count) / fps for i in range(count)]
 
 

@@ -36,7 +36,7 @@ def tie_to_parent() -> None:
         return
     _tied.set()
     # Without this a run goes on without the step, which the forkserver can no longer tell it about, and both write.
-    _die_with_parent()
+    die_with_parent()
     sentinel = parent.sentinel
 
     def wait() -> None:
@@ -53,10 +53,11 @@ def tie_forkserver() -> None:
     Does nothing in any other process.
     """
     if any("multiprocessing.forkserver" in word for word in sys.orig_argv):
-        _die_with_parent()
+        die_with_parent()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have this process killed when the thread that started it ends."""
     # Of the kernel: the signal comes when the thread that made this process ends. Linux only.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from av import VideoFrame, VideoStream
+    from av.container import InputContainer
     from PIL.Image import Image
 
 _SHEET_COLUMNS = 6
@@ -32,14 +34,27 @@ def grab(film: Path, moments: Sequence[Fraction], width: int, *, exact: bool = F
         stream.codec_context.thread_count = 1
         for moment in moments:
             container.seek(int(moment / (stream.time_base or Fraction(1))), stream=stream)
-            frames = container.decode(stream)
-            frame = next(frames)
-            while exact and Fraction((frame.pts or 0) + (frame.duration or 1)) * (stream.time_base or 1) <= moment:
-                frame = next(frames)
+            frame = _frame_at(container, stream, moment) if exact else _key_frame(container, stream)
             height = max(2, round(frame.height * width / frame.width))
             small = frame.reformat(width=width, height=height, format="rgb24", src_colorspace="ITU709")
             images.append(Pictures.fromarray(small.to_ndarray()))
     return images
+
+
+def _key_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
+    """The next key frame, and nothing else: as it is read, the decoder would wait for those that are shown before it."""
+    packet = next(packet for packet in container.demux(stream) if packet.is_keyframe)
+    frame = next(iter(packet.decode() or stream.codec_context.decode(None)))
+    stream.codec_context.flush_buffers()
+    return frame
+
+
+def _frame_at(container: InputContainer, stream: VideoStream, moment: Fraction) -> VideoFrame:
+    frames = container.decode(stream)
+    frame = next(frames)
+    while Fraction((frame.pts or 0) + (frame.duration or 1)) * (stream.time_base or 1) <= moment:
+        frame = next(frames)
+    return frame
 
 
 def jpeg(image: Image, quality: int = 85) -> bytes:

@@ -16,10 +16,11 @@ from viralsync_pipelines.movie.filters import Delivered, piece_argv, still_argv
 from viralsync_pipelines.movie.motion import is_still
 from viralsync_pipelines.movie.picture import Canvas, Footage, Piece, Visual, cut
 from viralsync_pipelines.render.artwork import Easel, Sprite, draw, with_alpha
+from viralsync_pipelines.render.boxes import frames_of
 from viralsync_pipelines.render.ffmpeg import Progress, run
 from viralsync_pipelines.render.frames import longest_rest, posed_frames, region_of
 from viralsync_pipelines.render.kenburns import is_ken_burns_floor, ken_burns_frames, yuv_planes
-from viralsync_pipelines.render.moving import Table, as_moving, count_frames, floor_feed
+from viralsync_pipelines.render.moving import Table, as_moving, floor_feed
 
 
 def render_piece(
@@ -38,7 +39,7 @@ def render_piece(
     piece, delivered, table = _prepare(piece, canvas, easel, scratch)
     argv = piece_argv(piece, delivered, canvas, encoder, str(out))
     run(argv, feeds=table.feeds, on_progress=on_progress, scratch=scratch)
-    frames = count_frames(out)
+    frames = frames_of(out)
     if frames != piece.count:
         raise RenderError(
             f"{frames} of {piece.count} frames came out: a source ends before the length it claims; "

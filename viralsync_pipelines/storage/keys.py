@@ -58,6 +58,11 @@ def clip_key(digest: str) -> str:
     return _by_content("cache/clips", digest, ".mp4")
 
 
+def clip_picture_key(digest: str) -> str:
+    """A small picture of a rendered scene, beside its clip."""
+    return _by_content("cache/clips", digest, ".jpg")
+
+
 def source_key(sha256: str) -> str:
     """The bytes of an input as they came, by their own sha256."""
     return _by_content("cache/sources", sha256, "")
