@@ -10,8 +10,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +37,7 @@ from viralsync_pipelines.defs.resources import StudioResource, settings_now, sto
 from viralsync_pipelines.defs.run_config import PRESETS, ops_config, parallel_scenes, run_config_for
 from viralsync_pipelines.defs.scratch import own_scratch, sweep_scratch
 from viralsync_pipelines.defs.studio import open_studio
-from viralsync_pipelines.orchestrator.foreground import WORKER_TAG, fail_abandoned, news_of
+from viralsync_pipelines.orchestrator.foreground import WORKER_TAG, _Follower, fail_abandoned, news_of, run_in_foreground
 from viralsync_pipelines.render.lifeline import has_ended, process_mark
 from viralsync_pipelines.render.prepare import prepared_json, read_prepared
 from viralsync_pipelines.render.quality import CHECKS
@@ -304,8 +307,8 @@ def test_a_retry_that_lost_scenes_is_an_error_and_never_a_shorter_film(tmp_path:
         with dg.execute_job(job, instance=instance, run_config=config, tags=tags) as first:
             assert first.success
         lost = [k for k in store.list("cache/") if k.startswith(("cache/clips/", "cache/films/"))]
-        assert len(lost) == 2 * 2 + 5  # each clip with its picture; the first stays
-        for key in lost[2:]:
+        assert len(lost) == 2 * 3 + 5  # each clip with its ends and picture; the first stays
+        for key in lost[3:]:
             store.delete(key)
         steps = ["movie.assemble_film", "movie.finalize_film"]
         options = dg.ReexecutionOptions(parent_run_id=first.run_id, step_selection=steps)
@@ -313,6 +316,37 @@ def test_a_retry_that_lost_scenes_is_an_error_and_never_a_shorter_film(tmp_path:
             assert not second.success
             (failed,) = [e for e in second.all_events if e.is_step_failure]
     assert "CLIP_MISSING" in failed.step_failure_data.user_failure_data.description
+
+
+def test_an_interrupt_cancels_the_run_even_when_its_events_are_read_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster takes an interrupt that nobody announced for a failure; the announcement once waited until a page was read."""
+    plain = [{"id": f"x{n}", "duration": 300, "bgColor": f"#33669{n}"} for n in range(2)]
+    read = _Follower._read
+    began = threading.Event()
+
+    def slowly(self: _Follower, run_id: str, cursor: str | None) -> str | None:
+        if any((tmp_path / "home" / "scratch").rglob("clip.mp4")):
+            began.set()
+            time.sleep(3)
+        return read(self, run_id, cursor)
+
+    monkeypatch.setattr(_Follower, "_read", slowly)
+    with instance_of(tmp_path / "home", monkeypatch) as instance:
+        instance.add_dynamic_partitions("movies", ["m"])
+        store = store_of(settings_now())
+        register(store, "m", {"width": 720, "height": 720, "scenes": plain}, "")
+        job, config = dg.reconstructable(render_movie_job), run_config_for({}, concurrency=1, in_process=True)
+
+        def press() -> None:
+            began.wait(60)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=press, daemon=True).start()
+        end = run_in_foreground(instance, job, partition="m", run_config=config, tags={"viralsync/job_id": "job_0123456789ab"}, on_news=lambda _: None)
+        assert end.status == "CANCELED"
+        run = instance.get_run_by_id(end.run_id)
+        assert run is not None
+        assert run.status is dg.DagsterRunStatus.CANCELED
 
 
 # ---- how many at a time ----------------------------------------------------------------------------------------------

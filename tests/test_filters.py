@@ -15,7 +15,7 @@ from viralsync_pipelines.movie.art import ShapeArt, TextArt
 from viralsync_pipelines.movie.conform import clip_input, conform_argv, seconds
 from viralsync_pipelines.movie.draft import scaled
 from viralsync_pipelines.movie.encoding import ENCODERS, picture_args, ticks
-from viralsync_pipelines.movie.filters import Delivered, piece_argv, still_argv
+from viralsync_pipelines.movie.filters import Delivered, Outputs, piece_argv, still_argv
 from viralsync_pipelines.movie.grading import mixer_steps, tone_matrix
 from viralsync_pipelines.movie.mix import Mix
 from viralsync_pipelines.movie.motion import Motion, Passage
@@ -42,8 +42,12 @@ def title_given() -> Delivered:
     return Delivered("still", "/scratch/art1.raw", 100, 1300, 880, 200)
 
 
+OUT = Outputs("out.mp4", "ends.raw", "shown.raw")
+
+
 def graph(argv: tuple[str, ...]) -> str:
-    return argv[argv.index("-filter_complex") + 1]
+    """What makes the picture that is encoded, without the small ones taken from it."""
+    return argv[argv.index("-filter_complex") + 1].partition("split=3")[0]
 
 
 def piece(*visuals: Visual, count: int = 120) -> Piece:
@@ -53,7 +57,7 @@ def piece(*visuals: Visual, count: int = 120) -> Piece:
 def test_a_clip_under_a_title_stays_on_the_fast_path() -> None:
     """One decode, cropped before scaled, no detour through RGB or 4:4:4, one overlay of the title's own box."""
     fading = visual(TITLE, enter=Passage("fade", 15, "linear"))
-    told = graph(piece_argv(piece(visual(CLIP), fading), [clip_given(), title_given()], CANVAS, STANDARD, "out.mp4"))
+    told = graph(piece_argv(piece(visual(CLIP), fading), [clip_given(), title_given()], CANVAS, STANDARD, OUT))
     assert told.count("overlay") == 1
     assert told.index("crop=") < told.index("scale=1080:1920")
     assert told.count("scale=") == 2, "the clip to its size, and the title once to 4:2:0"
@@ -64,30 +68,38 @@ def test_a_clip_under_a_title_stays_on_the_fast_path() -> None:
 
 def test_a_ken_burns_floor_is_fed_in_420_and_converted_by_nothing() -> None:
     floor = Delivered("feed", "feed:1", 0, 0, 1080, 1920, "yuv420p", opaque=True, frames=120)
-    argv = piece_argv(piece(visual(CLIP)), [floor], CANVAS, STANDARD, "out.mp4")
+    argv = piece_argv(piece(visual(CLIP)), [floor], CANVAS, STANDARD, OUT)
     assert "scale" not in graph(argv)
     assert "overlay" not in graph(argv)
+
+
+def test_the_clip_is_the_first_output_and_alone_is_encoded() -> None:
+    """ffmpeg's progress counts the frames of its first output."""
+    argv = piece_argv(piece(visual(CLIP)), [clip_given()], CANVAS, STANDARD, OUT)
+    assert argv.index("out.mp4") < min(argv.index("ends.raw"), argv.index("shown.raw"))
+    assert argv.index("libx264") < argv.index("out.mp4")
+    assert argv.count("passthrough") == 2, "without it ffmpeg fills the gaps between the chosen frames"
 
 
 def test_what_a_full_picture_hides_is_left_out() -> None:
     hidden, seen = visual(ShapeArt("rect", 1080, 1920, (9, 9, 9, 255), None, 0)), visual(CLIP)
     given = [Delivered("still", "/scratch/hidden.raw", 0, 0, 1080, 1920, "rgb24", opaque=True), clip_given()]
-    assert "/scratch/hidden.raw" not in piece_argv(piece(hidden, seen), given, CANVAS, STANDARD, "out.mp4")
+    assert "/scratch/hidden.raw" not in piece_argv(piece(hidden, seen), given, CANVAS, STANDARD, OUT)
     for look in (Look(opacity=0.9), Look(blend="screen")):
-        argv = piece_argv(piece(hidden, visual(CLIP, look=look)), given, CANVAS, STANDARD, "out.mp4")
+        argv = piece_argv(piece(hidden, visual(CLIP, look=look)), given, CANVAS, STANDARD, OUT)
         assert "/scratch/hidden.raw" in argv
     short = visual(CLIP, frames=60)
-    assert "/scratch/hidden.raw" in piece_argv(piece(hidden, short), given, CANVAS, STANDARD, "out.mp4")
+    assert "/scratch/hidden.raw" in piece_argv(piece(hidden, short), given, CANVAS, STANDARD, OUT)
 
 
 def test_no_text_of_the_user_stands_in_a_graph() -> None:
-    for argv in (piece_argv(piece(visual(TITLE)), [title_given()], CANVAS, STANDARD, "out.mp4"),
+    for argv in (piece_argv(piece(visual(TITLE)), [title_given()], CANVAS, STANDARD, OUT),
                  still_argv(piece(visual(TITLE)), [title_given()], CANVAS, 3, "still.png")):  # fmt: skip
         assert not any("drawtext" in part or "Say" in part for part in argv)
 
 
 def test_sources_are_opened_with_their_demuxer_forced_and_local_protocols_only() -> None:
-    argv = piece_argv(piece(visual(CLIP)), [clip_given()], CANVAS, STANDARD, "out.mp4")
+    argv = piece_argv(piece(visual(CLIP)), [clip_given()], CANVAS, STANDARD, OUT)
     before = argv[: argv.index("/media/clip.mp4")]
     assert before[before.index("-f") + 1] == "mov"
     assert before[before.index("-protocol_whitelist") + 1] == "file,pipe,fd"
@@ -106,8 +118,8 @@ def test_seeking_is_for_containers_with_an_index_and_never_exact() -> None:
 
 
 def test_equal_clips_in_one_piece_stay_two_inputs() -> None:
-    argv = piece_argv(piece(visual(CLIP), visual(CLIP, look=Look(opacity=0.5))), [clip_given(), clip_given()], CANVAS, STANDARD, "o.mp4")
-    twice = piece_argv(piece(visual(CLIP, frames=60), visual(CLIP, frames=60)), [clip_given(), clip_given()], CANVAS, STANDARD, "o.mp4")
+    argv = piece_argv(piece(visual(CLIP), visual(CLIP, look=Look(opacity=0.5))), [clip_given(), clip_given()], CANVAS, STANDARD, OUT)
+    twice = piece_argv(piece(visual(CLIP, frames=60), visual(CLIP, frames=60)), [clip_given(), clip_given()], CANVAS, STANDARD, OUT)
     assert argv.count("-i") == 2
     assert twice.count("/media/clip.mp4") == 2
 

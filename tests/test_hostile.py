@@ -30,7 +30,7 @@ from viralsync_pipelines.defs.registry import MAX_DOCUMENT_BYTES, keep_version, 
 from viralsync_pipelines.errors import MovieInvalid, Problem
 from viralsync_pipelines.http import open_client
 from viralsync_pipelines.movie.encoding import ENCODERS
-from viralsync_pipelines.movie.filters import Delivered, piece_argv, still_argv
+from viralsync_pipelines.movie.filters import Delivered, Outputs, piece_argv, still_argv
 from viralsync_pipelines.movie.picture import Footage
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.render.download import Web
@@ -274,7 +274,7 @@ def commands(prepared: Prepared) -> Iterator[str]:
             Delivered("clip" if isinstance(v.content, Footage) and v.content.moving else "still", f"/art/{n}", 0, 0, 20, 20, frames=piece.count)
             for n, v in enumerate(piece.visuals)
         ]
-        yield from piece_argv(piece, given, canvas, ENCODERS[made.quality], "/out.mp4")
+        yield from piece_argv(piece, given, canvas, ENCODERS[made.quality], Outputs("/out.mp4", "/ends.raw", "/shown.raw"))
         yield from still_argv(piece, given, canvas, 0, "/out.png")
 
 

@@ -16,12 +16,14 @@ from tests.films import Pixels, encode, ffmpeg, scenes
 from tests.soundstage import FAST, RATE, music, stage, tone, write_wav
 from viralsync_pipelines.errors import ClipMissing, RenderError
 from viralsync_pipelines.movie.encoding import ENCODERS, Encoder, picture_args, sound_args
+from viralsync_pipelines.movie.glances import end_frames, end_size
+from viralsync_pipelines.movie.picture import Canvas
 from viralsync_pipelines.movie.timing import sample_at_frame
 from viralsync_pipelines.render.assemble import ClipDamaged, check_clips, join
 from viralsync_pipelines.render.boxes import NotWhole, make_of, moov_first
 from viralsync_pipelines.render.deliver import plain_joins
 from viralsync_pipelines.render.ffmpeg import ffmpeg_path
-from viralsync_pipelines.render.joins import BUDGET_MPX, Packet, choose, judge_join
+from viralsync_pipelines.render.joins import JoinsSeen, judge_join, look_at_joins
 from viralsync_pipelines.render.loudness import Loudness, measure
 from viralsync_pipelines.render.quality import CHECKS, Verdict, judge
 from viralsync_pipelines.storage import keys
@@ -100,8 +102,30 @@ def film(good: Reel) -> Path:
     return good.film()
 
 
+NONE = JoinsSeen(0, 0, ())
+
+
+def seen_in(path: Path, frames: int, joins: Sequence[int]) -> JoinsSeen:
+    """What the joins of a film look like, with the end frames of its pieces taken out of the film itself."""
+    import av
+
+    if not joins:
+        return NONE
+    canvas = Canvas(SIDE, SIDE, FPS)
+    wide, tall = end_size(canvas)
+    with av.open(str(path)) as container:
+        luma = [frame.to_ndarray()[:SIDE][:: SIDE // tall, :: SIDE // wide] for frame in container.decode(video=0)]
+    edges = [0, *joins, frames]
+    counts = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+
+    def ends_of(number: int) -> bytes:
+        return b"".join(np.ascontiguousarray(luma[edges[number] + n]).tobytes() for n in end_frames(counts[number]))
+
+    return look_at_joins(counts, joins, canvas, ends_of)
+
+
 def verdicts(path: Path, frames: int, joins: Sequence[int] = (), heard: Loudness = FINE, target: float | None = -14.0) -> dict[str, Verdict]:
-    found = judge(path, frames, FPS, joins, heard, target, -1.5)
+    found = judge(path, frames, FPS, seen_in(path, frames, joins), heard, target, -1.5)
     assert tuple(v.name for v in found) == CHECKS
     return {v.name: v for v in found}
 
@@ -275,47 +299,38 @@ def test_a_film_of_one_piece_has_no_joins(tmp_path: Path) -> None:
     assert found["joins"].found == "0 joins are clean"
 
 
-def packets_of(joins: Sequence[int], count: int, odd: int | None = None) -> list[Packet]:
-    """A film as it is stored, at 1080x1920: key frames at joins and every 60 frames."""
-    sizes = np.random.default_rng(1).integers(8_000, 12_000, count)
-    begins = {j + k for j in (0, *joins) for k in (0, 60)}
-    return [Packet(n, 60_000 if n == odd else 90_000 if n in begins else int(sizes[n]), n in begins) for n in range(count)]
-
-
-def test_a_thousand_joins_are_judged_within_the_same_bounds_as_nine() -> None:
-    joins = list(range(120, 120_000, 120))
-    looks = choose(packets_of(joins, 120_000), joins, 2.07)
-    assert 1 <= len(looks) < 9
-    assert sum(look.mpx for look in looks) <= BUDGET_MPX
-    small = list(range(120, 1200, 120))
-    assert len(choose(packets_of(small, 1200), small, 0.23)) == 9
-    # Were one look more than there is to spend, one is taken all the same.
-    assert len(choose(packets_of(small, 1200), small, 8.3)) == 1
-
-
-def test_the_join_whose_frames_are_stored_unlike_the_others_is_looked_at_first() -> None:
-    joins = list(range(120, 120_000, 120))
-    for odd in (60_119, 60_121):
-        looks = choose(packets_of(joins, 120_000, odd), joins, 2.07)
-        assert 60_120 in [look.join for look in looks]
-
-
 def test_a_bad_join_among_two_hundred_is_found(tmp_path: Path) -> None:
-    """The film is large for the budget: only a few joins are looked at, and that one is among them."""
     short, bad = run_of(0, 12), run_of(0, 12)
     bad[-1] = BLACK
     once = reel(tmp_path, short, bad, run_of(12, 12))
     clips = tuple(once.clips[1 if i == 120 else i % 2 * 2] for i in range(200))
     many = Reel(tmp_path, clips, (12,) * 200)
     path = many.film()
-    import av
-
-    with av.open(str(path)) as container:
-        stored = [Packet(round(p.pts * p.time_base * FPS), p.size, p.is_keyframe) for p in container.demux(video=0) if p.pts is not None]
-    looks = choose(stored, many.joins, SIDE * SIDE / 1e6, budget_mpx=2.0)
-    assert len(looks) < 8
-    assert 121 * 12 in [look.join for look in looks]
     assert "frame 1451 is black" in verdicts(path, many.frames, many.joins)["joins"].found
+
+
+def test_a_thousand_joins_are_judged_with_the_frames_of_a_few_in_memory() -> None:
+    """Ends are asked for in order of the film, each piece's once for the join before it and at most once for the one after."""
+    canvas, asked = Canvas(SIDE, SIDE, FPS), []
+    wide, tall = end_size(canvas)
+
+    def ends_of(number: int) -> bytes:
+        asked.append(number)
+        return bytes([100 + number % 2]) * (wide * tall * 16)
+
+    seen = look_at_joins([120] * 1000, range(120, 120_000, 120), canvas, ends_of)
+    assert seen == JoinsSeen(999, 0, ())
+    assert asked == list(range(1000))
+
+
+def test_joins_that_nobody_could_see_are_said(film: Path, good: Reel) -> None:
+    """Frames that have gone from the store, or are not what a piece gives, are no fault of the film's."""
+    canvas = Canvas(SIDE, SIDE, FPS)
+    for gone in (None, b"", b"torn"):
+        seen = look_at_joins(good.counts, good.joins, canvas, lambda _, gone=gone: gone)
+        assert seen == JoinsSeen(2, 2, ())
+    found = {v.name: v for v in judge(film, good.frames, FPS, seen, FINE, -14.0, -1.5)}["joins"]
+    assert (found.passed, found.found) == (True, "0 of 2 joins are clean, the others could not be seen")
 
 
 def test_judging_frames_needs_frames() -> None:
@@ -399,14 +414,14 @@ def test_pieces_of_any_encoder_setting_and_length_join_at_every_rate(tmp_path: P
     made = replace(made, clips=(*made.clips, softer), counts=(*made.counts, 9))
     check_clips(made.clips, made.counts, rate)
     path = made.film(rate)
-    found = {v.name: v for v in judge(path, made.frames, rate, made.joins, FINE, -14.0, -1.5)}
+    found = {v.name: v for v in judge(path, made.frames, rate, NONE, FINE, -14.0, -1.5)}
     assert [v for v in (found["frame_count"], found["av_length"], found["moov_first"], found["colour_tags"]) if not v.passed] == []
 
 
 def test_lengths_that_no_frame_of_aac_ends_on_stay_within_a_frame_of_the_picture(tmp_path: Path) -> None:
     for count in (1, 2, 7, 31):
         made = reel(tmp_path / str(count), run_of(0, count), fps=Fraction(60))
-        found = judge(made.film(Fraction(60)), count, Fraction(60), (), FINE, -14.0, -1.5)
+        found = judge(made.film(Fraction(60)), count, Fraction(60), NONE, FINE, -14.0, -1.5)
         assert found[1].name == "av_length"
         assert found[1].found == "0.0000 s apart"
 

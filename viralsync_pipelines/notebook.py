@@ -233,7 +233,8 @@ def _verdicts(instance: Any, run_id: str) -> dict[str, bool]:
 
 def _sheet(path: Path, prepared: Prepared) -> Picture:
     """A frame of each scene, two thirds into it, where titles are complete."""
-    from viralsync_pipelines.render.previews import contact_sheet, grab, jpeg, tile_width
+    from viralsync_pipelines.movie.glances import tile_width
+    from viralsync_pipelines.render.previews import contact_sheet, grab, jpeg
 
     plan = prepared.plan
     moments = [(scene.first + scene.frames * 2 // 3) / plan.canvas.fps for scene in plan.scenes]

@@ -103,8 +103,11 @@ def document(folder: Path, titles: dict[int, str] | None = None) -> Path:
     return path
 
 
-def reference_argv(folder: Path, font: Path, out: Path) -> list[str]:
-    """The same film as one hand-written ffmpeg process: the graph most people write."""
+X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "21")
+
+
+def reference_argv(folder: Path, font: Path, out: Path, *, raw: bool = False) -> list[str]:
+    """The same film as one hand-written ffmpeg process: the graph most people write. raw: its frames as they are before encoding."""
     inputs: list[str] = []
     graph: list[str] = []
     frames = SECONDS * FPS
@@ -132,7 +135,7 @@ def reference_argv(folder: Path, font: Path, out: Path) -> list[str]:
     graph.append(
         f"[{2 * SCENES}:a]aresample=48000,atrim=0:{SCENES * SECONDS},volume=0.2[bed];[voice][bed]amix=duration=first:normalize=0[a]"
     )
-    return [
-        str(ffmpeg_path()), "-v", "error", "-y", *inputs, "-filter_complex", ";".join(graph), "-map", "[v]", "-map", "[a]",
-        "-c:v", "libx264", "-preset", "veryfast", "-crf", "21", "-c:a", "aac", "-b:a", "192k", "-movflags", "+faststart", str(out),
-    ]  # fmt: skip
+    begin = [str(ffmpeg_path()), "-v", "error", "-y", *inputs, "-filter_complex", ";".join(graph), "-map", "[v]"]
+    if raw:
+        return [*begin, "-f", "rawvideo", str(out), "-map", "[a]", "-f", "null", "-"]
+    return [*begin, "-map", "[a]", *X264, "-c:a", "aac", "-b:a", "192k", "-movflags", "+faststart", str(out)]

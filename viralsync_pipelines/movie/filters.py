@@ -16,6 +16,7 @@ import ffmpeg
 from viralsync_pipelines.movie.art import Rgba
 from viralsync_pipelines.movie.conform import BT709, GLOBALS, clip_input, conform, to_bt709, to_rgb
 from viralsync_pipelines.movie.encoding import Encoder, picture_args
+from viralsync_pipelines.movie.glances import REACH, end_size, shown_frame, tile_size
 from viralsync_pipelines.movie.picture import Canvas, Footage, Piece, Visual
 
 
@@ -51,11 +52,31 @@ class Delivered:
 _IN_RGB = frozenset({"fadeblack", "fadewhite", "fadegrays", "circlecrop", "rectcrop"})
 
 
-def piece_argv(piece: Piece, delivered: Sequence[Delivered], canvas: Canvas, encoder: Encoder, out: str) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Outputs:
+    """Where a piece goes: the clip, its end frames (raw luma) and the picture that stands for it (raw rgb24). See glances.py."""
+
+    clip: str
+    ends: str
+    shown: str
+
+
+def piece_argv(piece: Piece, delivered: Sequence[Delivered], canvas: Canvas, encoder: Encoder, out: Outputs) -> tuple[str, ...]:
     """ffmpeg arguments (without the program) that encode one piece. `delivered` is parallel to `piece.visuals`."""
-    stream = _picture(piece, delivered, canvas)
-    args = ffmpeg.get_args(ffmpeg.output(stream, out))
-    return (*GLOBALS, *args[:-1], "-frames:v", str(piece.count), *picture_args(encoder, canvas.fps), args[-1])
+    streams = _picture(piece, delivered, canvas).filter_multi_output("split", 3)
+    (wide, tall), (shown_wide, shown_tall) = end_size(canvas), tile_size(canvas)
+    ends = streams[1].filter("select", f"lt(n,{REACH})+gte(n,{piece.count - REACH})").filter("extractplanes", "y")
+    shown = streams[2].filter("select", f"eq(n,{shown_frame(piece.count)})")
+    shown = to_rgb(shown.filter("scale", shown_wide, shown_tall, flags="area"), "rgb24")
+    raw = {"f": "rawvideo", "fps_mode": "passthrough", "fflags": "+bitexact"}
+    # The clip comes first: ffmpeg's progress counts the frames of its first output.
+    args = ffmpeg.get_args(ffmpeg.merge_outputs(
+        ffmpeg.output(streams[0], out.clip),
+        ffmpeg.output(ends.filter("scale", wide, tall, flags="neighbor"), out.ends, **raw),
+        ffmpeg.output(shown, out.shown, **raw),
+    ))  # fmt: skip
+    at = args.index(out.clip)
+    return (*GLOBALS, *args[:at], "-frames:v", str(piece.count), *picture_args(encoder, canvas.fps), *args[at:])
 
 
 def still_argv(piece: Piece, delivered: Sequence[Delivered], canvas: Canvas, frame: int, out: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from viralsync_pipelines.movie.picture import Canvas, Piece
 from viralsync_pipelines.movie.plan import MoviePlan
 
 # Raise by one whenever equal values would no longer give equal pixels or samples.
-RENDERER = 2
+RENDERER = 3
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,9 @@ def run_in_foreground(
         news = news_of(record)
         if news is not None:
             failures.append((news.step, news.text))
-    return RunEnd(run_id, run.status.value if run is not None else "FAILURE", tuple(failures))
+    status = run.status.value if run is not None else "FAILURE"
+    # Interrupted in the very moment in which it ended: whoever waits did not see it fail.
+    return RunEnd(run_id, "CANCELED" if follower.interrupted and status == "FAILURE" and not failures else status, tuple(failures))
 
 
 def fail_abandoned(instance: dg.DagsterInstance) -> int:
@@ -154,39 +156,51 @@ class _Signals:
         os.close(self._write)
 
 
-class _Follower(threading.Thread):
-    """Reads the run's events as they come, and passes a wish to cancel on, from the terminal to Dagster or the other way."""
+class _Follower:
+    """Reads the run's events as they come, and passes a wish to cancel on, from the terminal to Dagster or the other way.
+
+    Two threads: one reads, one waits for signals. A single one, busy reading, once told Dagster of Ctrl-C when the steps had already
+    ended of it, and the run counted as failed.
+    """
 
     def __init__(
         self, instance: dg.DagsterInstance, mark: str, tags: Mapping[str, str], on_news: Callable[[StepNews], None], signals: _Signals,
         poll_s: float,
     ) -> None:  # fmt: skip
-        super().__init__(name="follower", daemon=True)
         self.run_id: str | None = None
+        # An interrupt came, by hand or from the UI.
+        self.interrupted = False
         self._instance, self._on_news, self._signals, self._poll_s = instance, on_news, signals, poll_s
         # Dagster gives the run its id; what is ours are the tags it was given.
         self._filter = dg.RunsFilter(tags={**tags, WORKER_TAG: mark})
         self._over = threading.Event()
         self._canceling = False
+        self._threads = [threading.Thread(target=work, name=work.__name__, daemon=True) for work in (self._follow, self._listen)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
 
     def finish(self) -> None:
         """After the run: read what is left of its events."""
         self._over.set()
         self._signals.wake()
-        self.join(5)
+        for thread in self._threads:
+            thread.join(5)
 
-    def run(self) -> None:
+    def _find_run(self) -> str | None:
+        if self.run_id is None:
+            self.run_id = next((run.run_id for run in self._instance.get_runs(self._filter, limit=1)), None)
+        return self.run_id
+
+    def _follow(self) -> None:
         cursor: str | None = None
-        while True:
-            last = self._over.is_set()
-            if self.run_id is None:
-                self.run_id = next((run.run_id for run in self._instance.get_runs(self._filter, limit=1)), None)
-            if self.run_id is not None:
-                cursor = self._read(self.run_id, cursor)
-            if last:
-                return
-            if self._signals.wait(self._poll_s):
-                self._cancel()
+        last = False
+        while not last:
+            last = self._over.wait(self._poll_s)
+            run_id = self._find_run()
+            if run_id is not None:
+                cursor = self._read(run_id, cursor)
 
     def _read(self, run_id: str, cursor: str | None) -> str | None:
         while True:
@@ -204,9 +218,14 @@ class _Follower(threading.Thread):
             if not page.has_more:
                 return cursor
 
-    def _cancel(self) -> None:
+    def _listen(self) -> None:
         """Say that the end to come was asked for: Dagster takes it for a failure otherwise."""
-        run = self._instance.get_run_by_id(self.run_id) if self.run_id is not None and not self._canceling else None
-        if run is not None and not run.is_finished:
-            self._canceling = True
-            self._instance.report_run_canceling(run)
+        while not self._over.is_set():
+            if not self._signals.wait(60):
+                continue
+            self.interrupted = True
+            run_id = self._find_run()
+            run = self._instance.get_run_by_id(run_id) if run_id is not None and not self._canceling else None
+            if run is not None and not run.is_finished:
+                self._canceling = True
+                self._instance.report_run_canceling(run)

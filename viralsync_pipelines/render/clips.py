@@ -10,19 +10,19 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from viralsync_pipelines.errors import ClipMissing, ObjectMissing, SceneFailed, ViralsyncError
 from viralsync_pipelines.movie.art import TextArt
 from viralsync_pipelines.movie.encoding import Encoder
+from viralsync_pipelines.movie.glances import tile_size
 from viralsync_pipelines.movie.keys import Tools, piece_key
 from viralsync_pipelines.movie.picture import Canvas, Piece
 from viralsync_pipelines.render.artwork import Easel
 from viralsync_pipelines.render.ffmpeg import Progress, ffmpeg_identity
-from viralsync_pipelines.render.previews import grab, jpeg, tile_width
+from viralsync_pipelines.render.previews import rgb_jpeg
 from viralsync_pipelines.render.scenes import render_piece
-from viralsync_pipelines.storage.keys import clip_key, clip_picture_key
+from viralsync_pipelines.storage.keys import clip_ends_key, clip_key, clip_picture_key
 from viralsync_pipelines.storage.store import Store
 
 
@@ -88,14 +88,13 @@ def ensure_clip(
         bench.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="piece-", dir=bench.scratch) as folder:
             out = Path(folder) / "clip.mp4"
-            render_piece(piece, canvas, encoder, bench.easel, Path(folder), out, on_progress)
+            glances = render_piece(piece, canvas, encoder, bench.easel, Path(folder), out, on_progress)
             if unchanged is not None:
                 unchanged()
+            # Before the clip, which counts as finished once it is there.
+            bench.store.put_bytes(clip_ends_key(key), glances.ends)
             if piece.kind == "body":
-                # Before the clip, which counts as finished once it is there. A frame of this size takes 0.1 s to decode: kept, it
-                # serves the step's thumbnail, the contact sheet, and every later run that finds the clip.
-                shot = grab(out, [Fraction(piece.count, 2) / canvas.fps], tile_width((canvas.width, canvas.height)))[0]
-                bench.store.put_bytes(clip_picture_key(key), jpeg(shot, 80), content_type="image/jpeg")
+                bench.store.put_bytes(clip_picture_key(key), rgb_jpeg(glances.shown, tile_size(canvas)), content_type="image/jpeg")
             bench.store.put_file(clip_key(key), out, content_type="video/mp4", take=True)
     except ViralsyncError as error:
         raise SceneFailed(scene_id, f"{error.code}: {error.message}") from error
@@ -106,9 +105,18 @@ def ensure_clip(
 
 
 def clip_picture(store: Store, key: str) -> bytes | None:
-    """A scene's picture as JPEG, from the middle of its clip; None for transitions and for clips that came without one."""
+    """A scene's picture as JPEG; None for transitions."""
+    return _beside(store, clip_picture_key(key))
+
+
+def clip_ends(store: Store, key: str) -> bytes | None:
+    """A clip's end frames (movie/glances.py), None when they have gone."""
+    return _beside(store, clip_ends_key(key))
+
+
+def _beside(store: Store, key: str) -> bytes | None:
     try:
-        return store.get_bytes(clip_picture_key(key))
+        return store.get_bytes(key)
     except ObjectMissing:
         return None
 

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viralsync_pipelines.errors import ClipMissing, ObjectMissing
+from viralsync_pipelines.movie.glances import tile_width
 from viralsync_pipelines.movie.keys import digest
 from viralsync_pipelines.movie.picture import Piece
 from viralsync_pipelines.render.assemble import ClipDamaged, join
-from viralsync_pipelines.render.clips import bring_clips, clip_picture
+from viralsync_pipelines.render.clips import bring_clips, clip_ends, clip_picture
+from viralsync_pipelines.render.joins import look_at_joins
 from viralsync_pipelines.render.loudness import Loudness
 from viralsync_pipelines.render.prepare import Prepared
-from viralsync_pipelines.render.previews import contact_sheet, grab, jpeg, tile_width
+from viralsync_pipelines.render.previews import contact_sheet, grab, jpeg
 from viralsync_pipelines.render.quality import Verdict, judge
 from viralsync_pipelines.render.sound import mix_sound
 from viralsync_pipelines.storage import keys
@@ -140,7 +142,8 @@ def assemble(prepared: Prepared, sound: SoundNotes, store: Store, scratch: Path)
                     store.delete(keys.clip_key(key))
             raise ClipMissing(f"{error.message}: what is wrong has been removed and is rendered again", code=error.code) from error
         loud = Loudness(-inf if sound.lufs is None else sound.lufs, -inf if sound.peak is None else sound.peak)
-        verdicts = judge(out, plan.frames, plan.canvas.fps, plain_joins(plan.pieces), loud, plan.mix.loudness, plan.mix.true_peak)
+        seen = look_at_joins(counts, plain_joins(plan.pieces), plan.canvas, lambda piece: clip_ends(store, prepared.clip_keys[piece]))
+        verdicts = judge(out, plan.frames, plan.canvas.fps, seen, loud, plan.mix.loudness, plan.mix.true_peak)
         size = out.stat().st_size
         film = Film(prepared.film_key, plan.frames, float(plan.seconds), size, sound.lufs, sound.peak, verdicts, False)
         store.put_file(keys.film_cache_key(prepared.film_key), out, content_type="video/mp4", take=True)

@@ -1,142 +1,94 @@
-"""Looking at the frames around joins: what is black, stray, repeated or frozen there, within a fixed amount of decoding.
+"""Looking at the frames around joins: what is black, stray, repeated or frozen there.
 
-What belongs here: choosing joins, decoding their surroundings, judging them. What does not: all other verdicts (quality.py).
+What belongs here: judging joins by the small grey frames that each piece gave beside its clip (movie/glances.py). What does not:
+all other verdicts (quality.py).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from math import log
-from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from viralsync_pipelines.movie.glances import REACH, end_frames, end_size, split_ends
+from viralsync_pipelines.movie.picture import Canvas
 
 if TYPE_CHECKING:
     import numpy as np
-    from av.container import InputContainer
 
     Grey = np.ndarray[Any, np.dtype[np.int16]]
 
-# Decoding up to a join means decoding its group of pictures. This many megapixels take about half a second on one core: all
-# joins of most small films, four of one at 1080x1920, and never more for a thousand joins.
-BUDGET_MPX = 150.0
-# Frames judged on either side of a join: the repeats of 24 and 25 fps footage in a film of 30 show at least twice among them.
-REACH = 8
-# x264 puts at most this many frames between two that are decoded without them.
-_BETWEEN = 4
 # Luma of limited range: black is 16; a frame with nothing above 24 is black to the eye, one at 40 on average is not dark.
 _BLACK, _LIT = 24, 40
-# Mean difference of luma between two frames: above _MOVES they differ clearly. The same picture encoded anew, as the first frame
-# of a piece, differs from the last one by up to _NOISE, and by far less than frames that move.
+# Mean difference of luma between two frames: above _MOVES they differ clearly. Stills that are drawn or decoded anew differ by far
+# less than _NOISE, and by less than frames that move.
 _MOVES, _NOISE, _FAR = 1.5, 3.0, 5.0
 
 
 @dataclass(frozen=True)
-class Packet:
-    """One frame as it is stored: its number in the film, its bytes, and whether decoding can begin with it."""
+class JoinsSeen:
+    """joins: how many there are to judge. unseen: of those, how many lack frames to judge by. faults: what is wrong, in words."""
 
-    number: int
-    size: int
-    key: bool
-
-
-@dataclass(frozen=True)
-class Look:
-    """A join to look at: its first frame, the key frame to decode from, and about how many megapixels that decodes."""
-
-    join: int
-    start: int
-    mpx: float
+    joins: int
+    unseen: int
+    faults: tuple[str, ...]
 
 
-def choose(packets: Sequence[Packet], joins: Sequence[int], frame_mpx: float, budget_mpx: float = BUDGET_MPX) -> tuple[Look, ...]:
-    """The joins to look at, in order of the film: the most conspicuous ones first until the budget is spent, one at least.
+def look_at_joins(
+    counts: Sequence[int], joins: Sequence[int], canvas: Canvas, ends_of: Callable[[int], bytes | None]
+) -> JoinsSeen:
+    """Judge every join. counts: frames of each piece in order. joins: the frames, each the first of a piece, that are to be judged.
 
-    `packets` in order of decoding. Conspicuous is what takes unusually many or few bytes: a stray frame shares nothing with its
-    neighbours, a frozen one everything.
+    ends_of: the end frames of a piece by its place in the film, None when nobody has them.
     """
-    keys = sorted(p.number for p in packets if p.key)
-    usual_key = median([p.size for p in packets if p.key] or [1])
-    sizes: dict[int, int] = {}
-    last = -1
-    for packet in packets:
-        # Frames that others are predicted from; the small ones in between would hide what is unusual.
-        if packet.number > last:
-            last = packet.number
-            sizes[last] = packet.size
-    key_set = set(keys)
-    plain = [n for n in sorted(sizes) if n not in key_set]
-    ranked = []
-    for join in joins:
-        at = bisect_left(plain, join)
-        odd = max(_odd(sizes, plain[max(0, at - 16) : at], -2), _odd(sizes, plain[at : at + 16], 2))
-        if join in key_set:
-            odd = max(odd, log(max(1.0, usual_key / max(1, sizes[join]))))
-        before = bisect_left(keys, join)
-        start = keys[before - 1] if before else 0
-        # Until shortly before the join about one frame in three is decoded: see _around.
-        ranked.append((-odd, join, Look(join, start, frame_mpx * ((join - start) / 3 + 2 * REACH))))
-    chosen: list[Look] = []
-    for _, _, look in sorted(ranked):
-        if not chosen or look.mpx <= budget_mpx:
-            chosen.append(look)
-            budget_mpx -= look.mpx
-    return tuple(sorted(chosen, key=lambda look: look.join))
-
-
-def _odd(sizes: Mapping[int, int], near: Sequence[int], which: int) -> float:
-    """By what factor (as a logarithm) the two frames nearest to a join differ in size from those around them."""
-    if not near:
-        return 0.0
-    usual = max(1.0, median(sizes[n] for n in near))
-    nearest = near[which:] if which < 0 else near[:which]
-    return max(abs(log(max(1, sizes[n]) / usual)) for n in nearest)
-
-
-def faults_at(container: InputContainer, looks: Sequence[Look], fps: Fraction) -> list[str]:
-    """What is wrong around these joins of an opened film, in words; empty when nothing is."""
-    # One thread: others would decode frames ahead that nobody looks at.
-    container.streams.video[0].codec_context.thread_count = 1
+    wanted = set(joins)
     faults: list[str] = []
-    for look in looks:
-        faults += judge_join(look.join, _around(container, look, fps))
-    return faults
-
-
-def _around(container: InputContainer, look: Look, fps: Fraction) -> dict[int, Grey]:
-    """The frames around a join as small grey pictures, by number."""
-    stream = container.streams.video[0]
-    context = stream.codec_context
-    base = stream.time_base or Fraction(1)
+    unseen = at = 0
     near: dict[int, Grey] = {}
-    container.seek(int(look.start / fps / base), stream=stream)
-    for packet in container.demux(stream):
-        if packet.pts is None:
-            break
-        # What nothing else is predicted from is left out on the way.
-        early = round(packet.pts * base * fps) < look.join - REACH - _BETWEEN
-        context.skip_frame = "BIDIR" if early else "DEFAULT"
-        for frame in packet.decode():
-            number = round(Fraction(frame.pts or 0) * base * fps)
-            if number >= look.join - REACH:
-                near[number] = _grey(frame)
-            if number >= look.join + REACH - 1:
-                context.skip_frame = "DEFAULT"
-                return near
-    context.skip_frame = "DEFAULT"
-    return near | {round(Fraction(frame.pts or 0) * base * fps): _grey(frame) for frame in context.decode(None)}
+    for number, count in enumerate(counts):
+        # What lies before the reach of this join, no later one asks for either: memory stays flat in the length of the film.
+        near = {n: grey for n, grey in near.items() if n >= at - REACH}
+        near |= _greys(ends_of(number), at, count, canvas)
+        if at in wanted:
+            here = _around(near, at)
+            if at in here and at - 1 in here:
+                # A piece of a few frames is not all there is after its join.
+                here |= _around(_ahead(number, at, counts, canvas, ends_of), at)
+                faults += judge_join(at, here)
+            else:
+                unseen += 1
+        at += count
+    return JoinsSeen(len(wanted), unseen, tuple(faults))
 
 
-def _grey(frame: Any) -> Grey:
-    """Every so many pixels of the luma plane, as it is stored: converting a whole frame takes longer than decoding it."""
+def _around(near: Mapping[int, Grey], join: int) -> dict[int, Grey]:
+    return {n: grey for n, grey in near.items() if join - REACH <= n < join + REACH}
+
+
+def _ahead(
+    number: int, at: int, counts: Sequence[int], canvas: Canvas, ends_of: Callable[[int], bytes | None]
+) -> dict[int, Grey]:
+    """The frames that pieces after a short one bring within reach of the join before it."""
+    found: dict[int, Grey] = {}
+    first = at + counts[number]
+    while number + 1 < len(counts) and first < at + REACH:
+        number += 1
+        found |= _greys(ends_of(number), first, counts[number], canvas)
+        first += counts[number]
+    return found
+
+
+def _greys(ends: bytes | None, first: int, count: int, canvas: Canvas) -> dict[int, Grey]:
     import numpy as np
 
-    stride = max(1, min(frame.width, frame.height) // 120)
-    plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    return rows[: frame.height : stride, : frame.width : stride].astype(np.int16)
+    frames = None if ends is None else split_ends(ends, count, canvas)
+    if frames is None:
+        return {}
+    wide, tall = end_size(canvas)
+    return {
+        first + n: np.frombuffer(frame, np.uint8).reshape(tall, wide).astype(np.int16)
+        for n, frame in zip(end_frames(count), frames, strict=True)
+    }
 
 
 def judge_join(join: int, near: Mapping[int, Grey]) -> list[str]:

@@ -1,12 +1,13 @@
 """A pan or zoom over a picture that fills the canvas, warped in 4:2:0 with sub-pixel precision, as raw frames for ffmpeg.
 
 What belongs here: this one fast path. What does not: pictures that are smaller, turned, faded or rounded (frames.py).
-zoompan rounds to whole pixels (a step error of 1 px, 0.3 px even when enlarged eight times); warpAffine stays below 0.07 px.
+zoompan rounds to whole pixels (a step error of 1 px, 0.3 px even when enlarged eight times); this stays below 0.07 px.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -66,26 +67,90 @@ def ken_burns_frames(
         raise ValueError("this layer has no Ken Burns move")
     w, h = canvas.width, canvas.height
     frame = np.empty(w * h * 3 // 2, np.uint8)
-    planes = (
+    luma, blue, red = (
         frame[: w * h].reshape(h, w),
         frame[w * h : w * h * 5 // 4].reshape(h // 2, w // 2),
         frame[w * h * 5 // 4 :].reshape(h // 2, w // 2),
     )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     source = iter(planes_of)
     given = next(source)
+    framed = [_framed(plane) for plane in given]
     for k in range(first, first + count):
-        luma, blue, red = given
-        tall, wide = luma.shape
+        tall, wide = given[0].shape
         left, top, share = view_at(move, k, visual.frames)
         sx, sy = share * wide / w, share * tall / h
-        # Centres of pixels: canvas pixel i looks at picture pixel left + (i + 1/2) * s - 1/2.
-        ox, oy = left * wide + 0.5 * sx - 0.5, top * tall + 0.5 * sy - 0.5
-        cv2.warpAffine(luma, np.array([[sx, 0, ox], [0, sy, oy]]), (w, h), planes[0], flags, cv2.BORDER_REPLICATE)
-        # Chroma is sited left: its sample j lies on luma column 2j and between rows 2j and 2j+1.
-        cx, cy = (ox - 0.5) / 2, (oy + 0.5 * sy - 0.5) / 2
-        chroma = np.array([[sx, 0, cx], [0, sy, cy]])
-        cv2.warpAffine(blue, chroma, (w // 2, h // 2), planes[1], flags, cv2.BORDER_REPLICATE)
-        cv2.warpAffine(red, chroma, (w // 2, h // 2), planes[2], flags, cv2.BORDER_REPLICATE)
+        x, y = Axis(left * wide, sx, w), Axis(top * tall, sy, h)
+        show(framed[0], x, y, luma)
+        # Chroma is sited left, in the picture as on the canvas: its sample j lies on luma column 2j, and between rows 2j and 2j+1.
+        chroma = Axis(left * wide / 2 + (1 - sx) / 4, sx, w // 2), Axis(top * tall / 2, sy, h // 2)
+        show(framed[1], *chroma, blue)
+        show(framed[2], *chroma, red)
         yield frame.data
-        given = next(source, given)
+        after = next(source, given)
+        if after is not given:
+            given, framed = after, [_framed(plane) for plane in after]
+
+
+# Samples around a plane that repeat its edge: a view is cut out of a larger one, which may begin that far outside.
+_FRAME = 160
+# A view is moved by whole samples only, so the larger one is begun where a whole number of canvas pixels before the wanted one
+# meets a whole sample: within _NEAR of a sample, at most _BEFORE pixels earlier. Found for 112 of 120 frames of a zoom by a fifth.
+_NEAR, _BEFORE = 1 / 64, 128
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of a view: the sample at whose left edge it begins, samples to a canvas pixel, canvas pixels."""
+
+    begin: float
+    step: float
+    count: int
+
+    def start(self) -> tuple[int, int] | None:
+        """(pixels, sample): so many canvas pixels before the view begins, its grid begins at the edge of that whole sample.
+
+        None when that happens nowhere near enough.
+        """
+        import numpy as np
+
+        before = np.arange(_BEFORE + 1)
+        exact = self.begin - before * self.step
+        whole = np.rint(exact)
+        # An enlarged view's first pixel lies before the middle of the first sample, and needs the one before that.
+        inside = (before + 0.5) * self.step >= 0.5
+        fits = np.flatnonzero((np.abs(exact - whole) <= _NEAR) & (whole >= -_FRAME) & inside)
+        return (int(fits[0]), int(whole[fits[0]])) if fits.size else None
+
+
+def _framed(plane: Pixels) -> Pixels:
+    import cv2
+
+    return cv2.copyMakeBorder(plane, _FRAME, 4, _FRAME, 4, cv2.BORDER_REPLICATE)
+
+
+def show(framed: Pixels, x: Axis, y: Axis, out: Pixels) -> None:
+    """The part of a plane that two axes name, interpolated linearly into `out`. `framed`: the plane with _FRAME samples around it.
+
+    cv2.resize takes a third of warpAffine's time (1.9 ms against 5.4 for the luma of 1080x1920), but knows no fractions of a sample:
+    it enlarges from the edge of a whole one. Where no grid that begins so falls on the wanted one, warpAffine does it; the two
+    differ by 2 levels of 255 at most, less than the step of warpAffine's own table.
+    """
+    import cv2
+    import numpy as np
+
+    across, down = x.start(), y.start()
+    if across is not None and down is not None:
+        (left, column), (top, row) = across, down
+        cut = framed[
+            row + _FRAME : row + _FRAME + ceil((top + y.count) * y.step) + 1,
+            column + _FRAME : column + _FRAME + ceil((left + x.count) * x.step) + 1,
+        ]
+        large = cv2.resize(cut, None, fx=1 / x.step, fy=1 / y.step, interpolation=cv2.INTER_LINEAR)
+        view = large[top : top + y.count, left : left + x.count]
+        if view.shape == out.shape:
+            out[:] = view
+            return
+    # Centres of pixels: canvas pixel i looks at sample begin + (i + 1/2) * step - 1/2.
+    ox, oy = x.begin + 0.5 * x.step - 0.5 + _FRAME, y.begin + 0.5 * y.step - 0.5 + _FRAME
+    matrix = np.array([[x.step, 0, ox], [0, y.step, oy]])
+    cv2.warpAffine(framed, matrix, (x.count, y.count), out, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _SHEET_COLUMNS = 6
-_SHEET_TILE = 200
 
 
 def grab(film: Path, moments: Sequence[Fraction], width: int, *, exact: bool = False) -> list[Image]:
@@ -64,6 +63,13 @@ def jpeg(image: Image, quality: int = 85) -> bytes:
     return out.getvalue()
 
 
+def rgb_jpeg(pixels: bytes, size: tuple[int, int]) -> bytes:
+    """Raw rgb24 as JPEG bytes."""
+    from PIL import Image as Pictures
+
+    return jpeg(Pictures.frombytes("RGB", size, pixels), 80)
+
+
 def contact_sheet(images: Sequence[Image]) -> Image:
     """Images in rows of six, edge to edge with a thin gap."""
     from PIL import Image as Pictures
@@ -76,9 +82,3 @@ def contact_sheet(images: Sequence[Image]) -> Image:
     for index, image in enumerate(images):
         sheet.paste(image, (gap + index % columns * (wide + gap), gap + index // columns * (tall + gap)))
     return sheet
-
-
-def tile_width(canvas: tuple[int, int]) -> int:
-    """The width of a sheet's tile: landscape films get wider ones, so that all are about as large."""
-    width, height = canvas
-    return int(_SHEET_TILE * max(1.0, (width / height) ** 0.5) / 2) * 2

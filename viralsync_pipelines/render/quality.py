@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viralsync_pipelines.render.boxes import moov_first
-from viralsync_pipelines.render.joins import Packet, choose, faults_at
+from viralsync_pipelines.render.joins import JoinsSeen
 from viralsync_pipelines.render.loudness import Loudness, peak_allowed
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Track:
     """What a film's packets say.
 
     frames: pictures. beat: why their times are not even, "" when they are. picture_s, sound_s: seconds at which picture and sound
-    end. size: pixels. tags: pixel format, matrix, primaries, transfer and range by ffmpeg's names. packets: pictures as stored.
+    end. size: pixels. tags: pixel format, matrix, primaries, transfer and range by ffmpeg's names.
     """
 
     frames: int
@@ -43,7 +43,6 @@ class Track:
     sound_s: float
     size: tuple[int, int]
     tags: str
-    packets: tuple[Packet, ...]
 
 
 CHECKS = ("frame_count", "av_length", "loudness", "true_peak", "joins", "moov_first", "colour_tags")
@@ -55,22 +54,20 @@ _RANGES = {0: "unknown", 1: "tv", 2: "pc"}
 
 
 def judge(
-    path: Path, frames: int, fps: Fraction, joins: Sequence[int], sound: Loudness, target: float | None, peak: float
+    path: Path, frames: int, fps: Fraction, joins: JoinsSeen, sound: Loudness, target: float | None, peak: float
 ) -> tuple[Verdict, ...]:
-    """Every verdict on a film, in the order of CHECKS. The file is opened once.
+    """Every verdict on a film, in the order of CHECKS.
 
-    `joins` are the frames at which a new piece begins; `sound` is what was measured of the encoded sound; `target` None means
-    that loudness was left alone.
+    `joins` is what was seen around them; `sound` is what was measured of the encoded sound; `target` None means that loudness was
+    left alone.
     """
     import av
 
     with av.open(str(path)) as container:
         track = read_track(container, fps)
-        looks = choose(track.packets, joins, track.size[0] * track.size[1] / 1e6)
-        bad = faults_at(container, looks, fps)
     gap = abs(track.picture_s - track.sound_s)
-    clean = f"{len(joins)} joins are clean" if len(looks) == len(joins) else (
-        f"the {len(looks)} most conspicuous of {len(joins)} joins are clean"
+    clean = f"{joins.joins - joins.unseen} of {joins.joins} joins are clean, the others could not be seen" if joins.unseen else (
+        f"{joins.joins} joins are clean"
     )  # fmt: skip
     first = moov_first(path)
     return (
@@ -80,7 +77,7 @@ def judge(
         _loudness(sound, target, peak),
         Verdict("true_peak", target is None or sound.peak <= peak_allowed(peak),
                 "any" if target is None else f"at most {peak_allowed(peak):g} dBTP", f"{sound.peak:.1f} dBTP"),
-        Verdict("joins", not bad, "no black, stray, repeated or frozen frame at a join", "; ".join(bad) or clean),
+        Verdict("joins", not joins.faults, "no black, stray, repeated or frozen frame at a join", "; ".join(joins.faults) or clean),
         Verdict("moov_first", first, "moov before mdat", "moov first" if first else "mdat first"),
         Verdict("colour_tags", track.tags == TAGS, TAGS, track.tags),
     )  # fmt: skip
@@ -104,7 +101,6 @@ def read_track(container: InputContainer, fps: Fraction) -> Track:
     base = video.time_base or Fraction(1)
     shown: list[int] = []
     decoded: list[int] = []
-    packets: list[Packet] = []
     sound_end = Fraction(0)
     for packet in container.demux(video, audio):
         if packet.pts is None or packet.dts is None:
@@ -112,7 +108,6 @@ def read_track(container: InputContainer, fps: Fraction) -> Track:
         if packet.stream is video:
             shown.append(packet.pts)
             decoded.append(packet.dts)
-            packets.append(Packet(round(packet.pts * base * fps), packet.size, packet.is_keyframe))
         else:
             sound_end = max(sound_end, (packet.pts + (packet.duration or 0)) * (audio.time_base or Fraction(0)))
     shown.sort()
@@ -124,7 +119,7 @@ def read_track(container: InputContainer, fps: Fraction) -> Track:
     tags = f"{context.pix_fmt} {'/'.join(_NAMES.get(int(c), str(int(c))) for c in colours)} {_RANGES.get(int(context.color_range), '?')}"
     return Track(
         len(shown), _beat(shown, decoded, 1 / fps / base), float(picture), float(min(told, sound_end)),
-        (video.width, video.height), tags, tuple(packets),
+        (video.width, video.height), tags,
     )  # fmt: skip
 
 

@@ -6,13 +6,13 @@ What belongs here: carrying out a Piece. What does not: the graph (movie/filters
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from viralsync_pipelines.errors import RenderError
 from viralsync_pipelines.movie.encoding import Encoder
-from viralsync_pipelines.movie.filters import Delivered, piece_argv, still_argv
+from viralsync_pipelines.movie.filters import Delivered, Outputs, piece_argv, still_argv
 from viralsync_pipelines.movie.motion import is_still
 from viralsync_pipelines.movie.picture import Canvas, Footage, Piece, Visual, cut
 from viralsync_pipelines.render.artwork import Easel, Sprite, draw, with_alpha
@@ -23,6 +23,14 @@ from viralsync_pipelines.render.kenburns import is_ken_burns_floor, ken_burns_fr
 from viralsync_pipelines.render.moving import Table, as_moving, floor_feed
 
 
+@dataclass(frozen=True)
+class Glances:
+    """What a piece gives beside its clip: its end frames (raw luma) and the picture that stands for it (raw rgb24)."""
+
+    ends: bytes
+    shown: bytes
+
+
 def render_piece(
     piece: Piece,
     canvas: Canvas,
@@ -31,13 +39,14 @@ def render_piece(
     scratch: Path,
     out: Path,
     on_progress: Callable[[Progress], None] | None = None,
-) -> None:
+) -> Glances:
     """Encode one piece into `out` (an .mp4 that holds exactly piece.count frames). `scratch` is an empty folder for temporary files.
 
     Raises RenderError, FfmpegFailed, SourceError.
     """
     piece, delivered, table = _prepare(piece, canvas, easel, scratch)
-    argv = piece_argv(piece, delivered, canvas, encoder, str(out))
+    ends, shown = scratch / "ends.raw", scratch / "shown.raw"
+    argv = piece_argv(piece, delivered, canvas, encoder, Outputs(str(out), str(ends), str(shown)))
     run(argv, feeds=table.feeds, on_progress=on_progress, scratch=scratch)
     frames = frames_of(out)
     if frames != piece.count:
@@ -46,6 +55,7 @@ def render_piece(
             "check that the file is whole, or give the layer a shorter duration",
             code="SOURCE_ENDED_EARLY",
         )
+    return Glances(ends.read_bytes(), shown.read_bytes())
 
 
 def render_still(piece: Piece, canvas: Canvas, easel: Easel, scratch: Path, frame: int, out: Path) -> None:

@@ -63,6 +63,11 @@ def clip_picture_key(digest: str) -> str:
     return _by_content("cache/clips", digest, ".jpg")
 
 
+def clip_ends_key(digest: str) -> str:
+    """The frames at both ends of a clip, small and grey, beside it."""
+    return _by_content("cache/clips", digest, ".ends")
+
+
 def source_key(sha256: str) -> str:
     """The bytes of an input as they came, by their own sha256."""
     return _by_content("cache/sources", sha256, "")
