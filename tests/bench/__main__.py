@@ -35,6 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         costs: dict[str, list[Cost]] = {}
+        python = _moviepy_python()
         for _ in range(rounds):
             _add(costs, "hand-written ffmpeg", measure(reference_argv(cache, plain, work / "reference.mp4")))
             _add(costs, "x264 floor", _floor(cache, plain, work))
@@ -44,7 +45,6 @@ def main() -> None:
             for label, movie in (("full render", document(cache)), ("nothing changed", document(cache)),
                                  ("one scene changed", document(cache, {4: "Another title"}))):  # fmt: skip
                 _add(costs, label, _render(movie, work / "film.mp4", env))
-        python = _moviepy_python()
         if python is not None:
             script = str(Path(__file__).with_name("moviepy_b1.py"))
             _add(costs, "MoviePy 2", measure([str(python), script, str(cache), str(plain), str(work / "moviepy.mp4")]))
@@ -68,8 +68,6 @@ def _render(movie: Path, out: Path, env: dict[str, str], *more: str) -> Cost:
         str(movie),
         "-o",
         str(out),
-        "--preset",
-        "stable",
         "--json",
         *more,
     ]

@@ -155,7 +155,7 @@ def _render(
             try:
                 end = run_in_foreground(
                     instance, dg.reconstructable(render_movie_job), partition=movie_id, run_config=config, tags={JOB_TAG: job_id},
-                    on_news=watch.news,
+                    on_news=watch.news, poll_s=0.25 if watch.bars else 0.5,
                 )  # fmt: skip
             except dg.DagsterExecutionInterruptedError as error:
                 raise KeyboardInterrupt from error

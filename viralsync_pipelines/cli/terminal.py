@@ -52,7 +52,7 @@ class _Row:
 class Watch:
     """Live bars, one for each scene, and one for the film. A context manager; `news` may be called from another thread.
 
-    Where standard error is no terminal, a line is printed as each scene is finished, and there are no bars.
+    Where standard error is no terminal, a line is printed as each scene is finished, and there are no bars. bars: whether there are.
     """
 
     def __init__(self, facts: dict[str, Any], *, quiet: bool, console: Console | None = None,
@@ -66,7 +66,7 @@ class Watch:
         self._stage = "starting"
         self._began = clock()
         self._spinner = Spinner("dots")
-        self._bars = not quiet and self._console.is_terminal
+        self.bars = not quiet and self._console.is_terminal
         self._live = Live(console=self._console, get_renderable=self.picture, refresh_per_second=8, transient=False)
 
     def __enter__(self) -> Watch:
@@ -82,13 +82,13 @@ class Watch:
 
     def show_bars(self) -> None:
         """Begin to draw, in a thread of its own."""
-        if self._bars:
+        if self.bars:
             self._live.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._stage not in {"failed", "stopped"}:
             self._stage = "done" if kind is None else "stopped"
-        if self._bars:
+        if self.bars:
             self._live.stop()
 
     def news(self, news: StepNews) -> None:
@@ -119,7 +119,7 @@ class Watch:
         row.state = changed
         if changed == "done":
             row.frame = row.total
-            if not self._bars:
+            if not self.bars:
                 self._say(f"{escape(row.name)}  {_count(row.total, 'frame')}{_speed(row)}")
 
     def _row(self, number: int) -> _Row | None:

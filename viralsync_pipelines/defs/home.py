@@ -1,12 +1,13 @@
 """Dagster's state under VIRALSYNC_HOME, or in PostgreSQL when DATABASE_URL is set, so that dagster.yaml works as it stands.
 
 What belongs here: the classes that dagster.yaml names, and making them cheap for short processes. This is the one module that
-imports `dagster._core`: Dagster's storage classes have no public path, and its own `env:` has no default, so that a plain
+imports from `dagster._core`: Dagster's storage classes have no public path, and its own `env:` has no default, so that a plain
 dagster.yaml would need VIRALSYNC_HOME to be set.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
@@ -155,6 +156,23 @@ def read_migrations_once() -> None:
     """Let this process, and those forked from it, read alembic's 90 migration scripts once: Dagster does so three times for every
     step, which was 29 % of all that a step costs beside its work."""
     vars(sql)["ScriptDirectory"] = _Scripts
+
+
+def load_machinery() -> None:
+    """Import what Dagster itself imports only once a run begins, so that steps forked from this process need not.
+
+    Rehearsing a run instead brings the same modules and takes a second more, mostly for databases of its own.
+    """
+    for name in _MACHINERY:
+        importlib.import_module(name)
+
+
+_MACHINERY = (
+    "dagster._core.execution.plan.active", "dagster._core.executor.multiprocess", "dagster._core.instance.factory",
+    "dagster._core.instance.runs.run_domain", "dagster._core.secrets.env_file", "dagster._core.secrets.loader",
+    "dagster._core.storage.migration.utils", "dagster._core.system_config.composite_descent", "multiprocessing.popen_forkserver",
+    "multiprocessing.queues", "multiprocessing.synchronize", "sqlalchemy.dialects.sqlite", "upath.core", "upath.implementations.local",
+)  # fmt: skip
 
 
 class _Scripts:

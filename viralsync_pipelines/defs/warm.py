@@ -8,14 +8,13 @@ before its first line; with this it imports none and burns 0.1.
 import contextlib
 import gc
 import importlib
-import tempfile
 
 import dagster as dg
 import PIL.Image
 
 import viralsync_pipelines.definitions
 from viralsync_pipelines.defs.build import render_movie_job
-from viralsync_pipelines.defs.home import read_migrations_once
+from viralsync_pipelines.defs.home import load_machinery, read_migrations_once
 from viralsync_pipelines.render.ffmpeg import ffmpeg_path
 from viralsync_pipelines.render.fonts import open_font_book
 from viralsync_pipelines.render.lifeline import tie_forkserver
@@ -23,21 +22,12 @@ from viralsync_pipelines.render.prepare import read_prepared
 
 # What ops import when they run, so that others need not: in the order of their weight.
 _LATER = (
-    "cv2", "av", "av.subtitles", "numpy", "uharfbuzz", "fontTools.ttLib", "ffmpeg", "tinycss2", "espeakng_loader",
+    "cv2", "av", "av.subtitles.stream", "numpy", "uharfbuzz", "fontTools.ttLib", "ffmpeg", "tinycss2", "espeakng_loader",
     "concurrent.futures.thread", "PIL._imagingft", "PIL.ImageOps", "PIL.ImageFile", "PIL.ImageSequence", "PIL.features",
     "viralsync_pipelines.storage.local", "viralsync_pipelines.speech.cache",
     "viralsync_pipelines.speech.espeak", "viralsync_pipelines.render.lettering", "viralsync_pipelines.render.previews",
     "viralsync_pipelines.render.frames",
 )  # fmt: skip
-
-
-@dg.op
-def _rehearse() -> None: ...
-
-
-@dg.job
-def _rehearsal() -> None:
-    _rehearse()
 
 
 def _warm() -> None:
@@ -54,9 +44,7 @@ def _warm() -> None:
     dg.reconstructable(render_movie_job).get_definition()
     viralsync_pipelines.definitions.defs.resolve_job_def("render_movie")
     viralsync_pipelines.definitions.defs.resolve_implicit_global_asset_job_def()
-    # On disk and with the project's own storage classes, as steps meet them; the folder is gone before the first fork.
-    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
-        _rehearsal.execute_in_process(instance=instance, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
+    load_machinery()
     # What is here now stays for good: the collector of each step need not look at it, nor touch the pages it shares.
     gc.collect()
     gc.freeze()
