@@ -20,6 +20,10 @@ from viralsync_pipelines.orchestrator.forking import fork_steps_from_here
 def child(queue):
     import loaded_before
     open_files = sorted(os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}"))
+    own = multiprocessing.get_context("spawn").Process(target=int)  # a step can start programs of its own
+    own.start()
+    own.join()
+    assert own.exitcode == 0
     queue.put((loaded_before.mark, os.getppid(), open_files, multiprocessing.parent_process().pid))
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
 import sys
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 from unittest.mock import patch
 
 from viralsync_pipelines.render.lifeline import die_with_parent
+
+_start_program = multiprocessing.util.spawnv_passfds
 
 
 def fork_steps_from_here() -> bool:
@@ -28,6 +31,8 @@ def fork_steps_from_here() -> bool:
     if sys.platform != "linux" or threading.active_count() > 1:
         return False
     multiprocessing.get_context("forkserver").set_forkserver_preload([])
+    # Its companion, which clears up shared memory after killed processes, stays a program of its own.
+    multiprocessing.resource_tracker.ensure_running()
     with patch.object(multiprocessing.util, "spawnv_passfds", _fork):
         multiprocessing.forkserver.ensure_running()
     return True
@@ -39,6 +44,7 @@ def _fork(_path: object, args: Sequence[str], passfds: Sequence[int]) -> int:
     if pid:
         return pid
     try:
+        multiprocessing.util.spawnv_passfds = _start_program
         die_with_parent()
         # As a new program has it: no file of this process but those it is given. One of them is our end of the pipe by which the
         # forkserver learns that nobody needs it any more.
