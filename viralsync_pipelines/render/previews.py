@@ -71,13 +71,13 @@ def rgb_jpeg(pixels: bytes, size: tuple[int, int]) -> bytes:
 
 
 def contact_sheet(images: Sequence[Image]) -> Image:
-    """Images in rows of six, edge to edge with a thin gap."""
+    """Images in even rows of at most six, edge to edge with a thin gap."""
     from PIL import Image as Pictures
 
     gap = 4
     wide, tall = images[0].size
-    columns = min(_SHEET_COLUMNS, len(images))
-    rows = -(-len(images) // columns)
+    rows = -(-len(images) // _SHEET_COLUMNS)
+    columns = -(-len(images) // rows)
     sheet = Pictures.new("RGB", (columns * (wide + gap) + gap, rows * (tall + gap) + gap), (24, 24, 27))
     for index, image in enumerate(images):
         sheet.paste(image, (gap + index % columns * (wide + gap), gap + index // columns * (tall + gap)))
