@@ -42,7 +42,7 @@ def clips_of(home: Path) -> dict[str, tuple[int, int]]:
     """Every finished clip, and which file it is: a clip that is rendered again is another file."""
     found = {}
     for path in files(home / "store" / "cache" / "clips"):
-        if not path.name.startswith("."):
+        if path.suffix == ".mp4" and not path.name.startswith("."):
             state = path.stat()
             found[path.name] = (state.st_ino, state.st_mtime_ns)
     return found
