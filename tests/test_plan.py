@@ -535,15 +535,21 @@ def crowd(scenes: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_thousand_scenes_of_twenty_layers_are_planned_in_five_seconds_of_cpu() -> None:
+def test_a_thousand_scenes_of_twenty_layers_are_planned_for_five_times_what_reading_them_takes() -> None:
+    """About four seconds of CPU on a machine that reads their form in one. A bound in seconds would hold on some machines only."""
     document = crowd(1000)
-    before = time.process_time()
-    expansion = expand(document, {}, {})
-    made = plan(expansion.document)
-    found = keys(made)
-    spent = time.process_time() - before
-    assert (len(made.scenes), len(found)) == (1000, 1999)
-    assert spent < 5, f"{spent:.1f} s"
+
+    def cost() -> float:
+        before = time.process_time()
+        expanded = expand(document, {}, {}).document
+        read(expanded)
+        between = time.process_time()
+        made = plan(expanded)  # reads the form once more
+        found = keys(made)
+        assert (len(made.scenes), len(found)) == (1000, 1999)
+        return (time.process_time() - between) / (between - before)
+
+    assert min(cost() for _ in range(2)) < 5
 
 
 def test_the_cost_of_planning_grows_with_the_number_of_scenes_and_not_with_its_square() -> None:

@@ -112,8 +112,8 @@ def _layer_faults(layers: Sequence[Any], at: str, known: Known, movie: Movie) ->
     problems = []
     for n, layer in enumerate(layers):
         place = f"{at}/layers/{n}"
-        source = known.sources.get(getattr(layer, "src", ""))
-        if hasattr(layer, "width"):
+        source = known.sources.get(vars(layer).get("src", ""))
+        if "width" in vars(layer):
             problems += _size_faults(layer, place, source, movie)
         if source is not None:
             problems += _source_faults(layer, place, source)
@@ -121,7 +121,7 @@ def _layer_faults(layers: Sequence[Any], at: str, known: Known, movie: Movie) ->
         if font is not None and font.ref.kind != "font":
             told = f"this is {_A[font.ref.kind]}; `fontUrl` takes a TTF, OTF or WOFF font"
             problems.append(Problem(f"{place}/fontUrl", "SOURCE_REFUSED", told))
-        if getattr(layer, "trimEnd", None) is not None and layer.trimEnd <= layer.trimStart:
+        if vars(layer).get("trimEnd") is not None and layer.trimEnd <= layer.trimStart:
             told = f"trimEnd must be later than trimStart ({layer.trimStart:g} s)"
             problems.append(Problem(f"{place}/trimEnd", "VALUE_OUT_OF_RANGE", told))
     return problems
@@ -171,7 +171,7 @@ def _source_faults(layer: Any, place: str, source: KnownSource) -> list[Problem]
     if (kind == "video" or info.animated) and info.width * info.height > _MOST_MOVING_PIXELS:
         told = f"this moves at {info.width} x {info.height} pixels; at most 8K (7680 x 4320) is taken, so scale it down first"
         return [Problem(f"{place}/src", "SOURCE_TOO_LARGE", told)]
-    start = getattr(layer, "trimStart", 0.0)
+    start = vars(layer).get("trimStart", 0.0)
     if start and info.duration is not None and exact(start) >= info.duration:
         told = f"the file lasts {_s(info.duration)}, so nothing is left after trimStart {start:g} s"
         return [Problem(f"{place}/trimStart", "VALUE_OUT_OF_RANGE", told)]

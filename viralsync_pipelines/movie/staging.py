@@ -84,7 +84,7 @@ def _asked_seconds(layer: Any, stage: Stage) -> Fraction | None:
         length: Fraction | None = stage.sources[layer.src].info.duration  # of a GIF or WebP that plays; stills have none
         return length
     natural = _source_seconds(layer, stage) if isinstance(layer, VideoLayer | AudioLayer) else None
-    looped = getattr(layer, "loop", False)
+    looped = vars(layer).get("loop", False)
     if isinstance(layer.duration, float):
         asked = exact(layer.duration)
         return asked if natural is None or looped else min(asked, natural)
@@ -238,13 +238,13 @@ def _motion(layer: Any, placement: Placement, stage: Stage) -> Motion:
     for name, keys in sorted(layer.keyframes.items()):
         if name != "volume":
             tracks.append((name, tuple(_motion_key(name, key, placement, stage) for key in keys)))
-    ken = getattr(layer, "kenBurns", None)
+    ken = vars(layer).get("kenBurns")
     move = None
     if ken is not None:
         start, end = ken.from_, ken.to
         move = KenBurnsMove(Framing(start.x, start.y, start.scale), Framing(end.x, end.y, end.scale), ken.easing)
     return Motion(
-        tuple(tracks), _passage(layer.enter, fps), _passage(layer.exit, fps), move, getattr(layer, "reveal", None)
+        tuple(tracks), _passage(layer.enter, fps), _passage(layer.exit, fps), move, vars(layer).get("reveal")
     )
 
 
@@ -289,7 +289,7 @@ def cues_of(layer: Any, stage: Stage, speech: Mapping[str, Spoken]) -> tuple[Cue
         track = layer.keyframes.get("volume")
         shape = _volume_points(track) if track is not None else ()
         return (Cue(spoken.sha256, "wav", at, length, 0, gain=layer.volume, shape=shape, speech=True),) if length > 0 else ()
-    if layer.volume == 0 or getattr(layer, "muted", False):
+    if layer.volume == 0 or vars(layer).get("muted", False):
         return ()
     source = stage.sources[layer.src]
     if source.info.sample_rate is None:
@@ -310,7 +310,7 @@ def cues_of(layer: Any, stage: Stage, speech: Mapping[str, Spoken]) -> tuple[Cue
         span = sample_at_frame(max(1, frame_at(own or Fraction(0), fps)), fps)
     cue = Cue(
         source.ref.sha256, source.demuxer, at, stop - at, samples(exact(layer.trimStart) / speed),
-        span, speed, layer.volume, _shape(layer, stop - at, stage, at), getattr(layer, "duck", False),
+        span, speed, layer.volume, _shape(layer, stop - at, stage, at), vars(layer).get("duck", False),
         follows=isinstance(layer, VideoLayer),
     )  # fmt: skip
     return (cue,)

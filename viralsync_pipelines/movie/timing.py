@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil
 
 SAMPLE_RATE = 48_000
 
@@ -31,17 +31,20 @@ class SceneSpan:
 
 def frame_at(seconds: Fraction, fps: Fraction) -> int:
     """The frame boundary nearest to a moment, halves up."""
-    return floor(seconds * fps + Fraction(1, 2))
+    # In whole numbers throughout, here and below: a film of 20,000 layers asks a hundred thousand times, and Fraction's own
+    # arithmetic was a fifth of its plan.
+    below = seconds.denominator * fps.denominator
+    return (2 * seconds.numerator * fps.numerator + below) // (2 * below)
 
 
 def sample_at_frame(frame: int, fps: Fraction) -> int:
     """The sample at which a frame begins, halves up."""
-    return floor(Fraction(frame * SAMPLE_RATE) / fps + Fraction(1, 2))
+    return (2 * frame * SAMPLE_RATE * fps.denominator + fps.numerator) // (2 * fps.numerator)
 
 
 def samples(seconds: Fraction) -> int:
     """Samples in a stretch of seconds, halves up."""
-    return floor(seconds * SAMPLE_RATE + Fraction(1, 2))
+    return (2 * seconds.numerator * SAMPLE_RATE + seconds.denominator) // (2 * seconds.denominator)
 
 
 def whole_frames(seconds: Fraction, fps: Fraction) -> Fraction:
