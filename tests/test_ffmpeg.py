@@ -165,22 +165,28 @@ def test_ffmpeg_and_its_decoders_die_with_a_killed_process(tmp_path: Path) -> No
         child.kill()
 
 
-def test_kill_all_ends_what_this_process_started(tmp_path: Path) -> None:
+def killed_at_work(folder: Path) -> list[FfmpegFailed]:
+    """What a run in another thread raises when everything is killed as soon as it is there; no process is left."""
     caught: list[FfmpegFailed] = []
 
     def go() -> None:
         try:
-            run(["-re", *TEST, str(tmp_path / "x.mkv")])
+            run(["-re", *TEST, str(folder / "x.mkv")])
         except FfmpegFailed as error:
             caught.append(error)
 
     thread = threading.Thread(target=go)
     thread.start()
-    wait_until(lambda: alive(tmp_path), 10)
+    wait_until(lambda: alive(folder), 10)
     ffmpeg.kill_all()
     thread.join(10)
-    assert not alive(tmp_path)
-    assert "signal 9" in str(caught[0])
+    assert not alive(folder)
+    return caught
+
+
+def test_kill_all_ends_what_this_process_started(tmp_path: Path) -> None:
+    (failed,) = killed_at_work(tmp_path)
+    assert "signal 9" in str(failed)
 
 
 def test_kill_all_does_not_miss_one_that_is_just_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,21 +198,8 @@ def test_kill_all_does_not_miss_one_that_is_just_starting(tmp_path: Path, monkey
             time.sleep(0.5)
 
     monkeypatch.setattr(ffmpeg.subprocess, "Popen", Slow)
-    caught: list[BaseException] = []
-
-    def go() -> None:
-        try:
-            run(["-re", *TEST, str(tmp_path / "x.mkv")])
-        except FfmpegFailed as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=go)
-    thread.start()
-    wait_until(lambda: alive(tmp_path), 10)
-    ffmpeg.kill_all()
-    thread.join(10)
-    assert not alive(tmp_path)
-    assert len(caught) == 1
+    (failed,) = killed_at_work(tmp_path)
+    assert "signal 9" in str(failed)
 
 
 # ---- sources that are cut short --------------------------------------------------------------------------------------
