@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from unittest.mock import patch
 
 from viralsync_pipelines.render.lifeline import die_with_parent
@@ -48,9 +49,12 @@ def _fork(_path: object, args: Sequence[str], passfds: Sequence[int]) -> int:
         die_with_parent()
         # As a new program has it: no file of this process but those it is given. One of them is our end of the pipe by which the
         # forkserver learns that nobody needs it any more.
-        keep = sorted({0, 1, 2, *passfds})
-        for below, above in zip(keep, [*keep[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
-            os.closerange(below + 1, above)
+        # By name, not up to the limit: containers allow a thousand million.
+        keep = {0, 1, 2, *passfds}
+        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names
+            if int(name) not in keep:
+                with suppress(OSError):
+                    os.close(int(name))
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         exec(args[-1], {})  # noqa: S102 - multiprocessing's own words, "from multiprocessing.forkserver import main; main(...)"
     except SystemExit:

@@ -66,9 +66,9 @@ def judge(
     with av.open(str(path)) as container:
         track = read_track(container, fps)
     gap = abs(track.picture_s - track.sound_s)
-    clean = f"{joins.joins - joins.unseen} of {joins.joins} joins are clean, the others could not be seen" if joins.unseen else (
-        f"{joins.joins} joins are clean"
-    )  # fmt: skip
+    unseen = f"{joins.unseen} of {joins.joins} joins could not be seen: the end frames beside their clips have gone"
+    bad = (*joins.faults, *([unseen] if joins.unseen else []))
+    seen = "; ".join(bad) or f"{joins.joins} joins are clean"
     first = moov_first(path)
     return (
         Verdict("frame_count", track.frames == frames and not track.beat, f"{frames} frames at even times",
@@ -77,7 +77,7 @@ def judge(
         _loudness(sound, target, peak),
         Verdict("true_peak", target is None or sound.peak <= peak_allowed(peak),
                 "any" if target is None else f"at most {peak_allowed(peak):g} dBTP", f"{sound.peak:.1f} dBTP"),
-        Verdict("joins", not joins.faults, "no black, stray, repeated or frozen frame at a join", "; ".join(joins.faults) or clean),
+        Verdict("joins", not bad, "no black, stray, repeated or frozen frame at a join", seen),
         Verdict("moov_first", first, "moov before mdat", "moov first" if first else "mdat first"),
         Verdict("colour_tags", track.tags == TAGS, TAGS, track.tags),
     )  # fmt: skip
