@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check bench up lock clean
+.PHONY: demo test test-slow check bench bench-jobs up lock clean
 
 $(STAMP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +28,10 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+
+# The Jobs API's part alone.
+bench-jobs: $(STAMP)
+	$(BIN)/python -m tests.bench jobs
 
 up: $(STAMP)
 	$(BIN)/viralsync up

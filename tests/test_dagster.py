@@ -27,20 +27,19 @@ from dagster._core.system_config.objects import ResolvedRunConfig
 
 from tests.reels import changed, clip, files, packets, picture, reel, rendered, viralsync
 from tests.servers.postgres import postgres_server
-from viralsync_pipelines.defs import home as home_module
 from viralsync_pipelines.defs.build import build_defs, render_movie, render_movie_job
 from viralsync_pipelines.defs.inbox import TICK_RUNS, inbox_sensor, look
 from viralsync_pipelines.defs.instance import dagster_home, open_instance
 from viralsync_pipelines.defs.part import parts_of
-from viralsync_pipelines.defs.registry import find_registered, register
 from viralsync_pipelines.defs.resources import StudioResource, settings_now, store_of
-from viralsync_pipelines.defs.run_config import PRESETS, ops_config, parallel_scenes, run_config_for
 from viralsync_pipelines.defs.scratch import own_scratch, sweep_scratch
 from viralsync_pipelines.defs.studio import open_studio
+from viralsync_pipelines.jobs.run_config import PRESETS, ops_config, parallel_scenes, run_config_for
 from viralsync_pipelines.orchestrator.foreground import WORKER_TAG, _Follower, fail_abandoned, news_of, run_in_foreground
 from viralsync_pipelines.render.lifeline import has_ended, process_mark
 from viralsync_pipelines.render.prepare import prepared_json, read_prepared
 from viralsync_pipelines.render.quality import CHECKS
+from viralsync_pipelines.render.registry import find_registered, register
 from viralsync_pipelines.storage.local import LocalStore
 
 ROOT = Path(__file__).parents[1]
@@ -657,17 +656,11 @@ def test_database_url_puts_the_state_into_postgresql(tmp_path: Path, monkeypatch
     assert not (tmp_path / "home" / "dagster" / "history").exists()
 
 
-def test_the_driver_of_postgresql_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLAlchemy 2.1 takes the bare name for psycopg 3, which dagster-postgres does not bring."""
-    assert home_module.postgres_url("postgresql://u:p@h/d") == "postgresql+psycopg2://u:p@h/d"
-    assert home_module.postgres_url("postgres://h/d") == "postgresql+psycopg2://h/d"
-    assert home_module.postgres_url("postgresql+psycopg2://h/d") == "postgresql+psycopg2://h/d"
-
-
-def test_nothing_but_the_home_module_reaches_into_dagsters_insides() -> None:
+def test_nothing_but_the_home_modules_reaches_into_dagsters_insides() -> None:
     package = ROOT / "viralsync_pipelines"
     texts = {p.relative_to(package).as_posix(): p.read_text() for p in package.rglob("*.py")}
-    assert {name for name, text in texts.items() if re.search(r"(from|import) dagster\._", text)} == {"defs/home.py"}
+    found = {name for name, text in texts.items() if re.search(r"(from|import) dagster\._", text)}
+    assert found == {"defs/home.py", "defs/home_sqlite.py", "defs/home_postgres.py"}
 
 
 def test_the_definitions_are_valid_as_dagster_checks_them() -> None:

@@ -251,3 +251,27 @@ def test_a_disk_that_takes_no_more_is_told_as_such(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.code == "DISK_FULL"
+
+
+FORKED = """
+import logging, os, signal, sys
+from viralsync_pipelines.render.ffmpeg import run
+# The first thing that the parent does after a fork, as if the signal had come while it forked.
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), {signal}))
+{handler}
+try:
+    run(["-re", "-f", "lavfi", "-i", "testsrc2=s=64x64:r=30", "-t", "60", "-metadata", "comment={marker}", "-f", "null", "-"])
+except BaseException as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cancel_in_the_moment_in_which_ffmpeg_starts_is_not_lost(number: signal.Signals, tmp_path: Path) -> None:
+    """Python drops what a signal's handler raises while it forks."""
+    handler = "def end(*_): raise KeyboardInterrupt\nsignal.signal(signal.SIGINT, end); signal.signal(signal.SIGTERM, end)"
+    script = FORKED.format(signal=int(number), handler=handler, marker=tmp_path)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True, env=environ(tmp_path))
+    assert done.stdout == "KeyboardInterrupt\n"
+    assert "ignored" not in done.stderr
+    gone(tmp_path)

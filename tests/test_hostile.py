@@ -26,7 +26,6 @@ from PIL import Image
 
 from tests.films import Lab, ffmpeg, lab, middle
 from tests.servers.media import MediaServer, body, endless, media_server, redirect, shorter_than_promised, status
-from viralsync_pipelines.defs.registry import MAX_DOCUMENT_BYTES, keep_version, parse_document, register
 from viralsync_pipelines.errors import MovieInvalid, Problem
 from viralsync_pipelines.http import open_client
 from viralsync_pipelines.movie.encoding import ENCODERS
@@ -35,6 +34,7 @@ from viralsync_pipelines.movie.picture import Footage
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.render.download import Web
 from viralsync_pipelines.render.prepare import Desk, Prepared, prepare
+from viralsync_pipelines.render.registry import MAX_DOCUMENT_BYTES, keep_version, parse_document, register
 
 MARK = "zQ7xK"
 

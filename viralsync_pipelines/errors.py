@@ -15,7 +15,19 @@ What does not: wording of single cases (that stands where the fault is found), H
     │   └── ClipDamaged (render/assemble.py)  a clip that is not whole, or not made like the others
     ├── StoreError              the store said no
     │   └── ObjectMissing       no object under that key
+    ├── DatabaseError           the project's own tables
+    │   ├── DatabaseUnavailable  the server or the file cannot be reached
+    │   ├── DatabaseTooNew      made by a newer ViralSync
+    │   └── DatabaseBehind      not yet migrated
+    ├── RenderUnavailable       Dagster is away: nothing was started
+    ├── RunRefused              Dagster answered, and would not do it
+    ├── JobNotFound             no job of that id here
+    ├── ReportRefused           a program's report that comes at the wrong time, or is too much
+    ├── AccountError (storage/accounts.py)  a key or workspace that is not as wanted
+    ├── Refused (gateway/faults.py)  a request that is answered with a status
     ├── HttpError (http.py)     Transient | Permanent: a request that failed
+    │   └── ApiError (client/answers.py)  what the Jobs API refused, or that nobody answers there
+    ├── StillRunning (client/answers.py)  a job that did not end in the time that was given to wait for it
     ├── ExpressionError (movie/grammar.py)  a template that cannot be worked out
     └── SettingsError           an environment value that cannot be used
 """
@@ -141,6 +153,63 @@ class ObjectMissing(StoreError):
     """No object under that key."""
 
     code = "OBJECT_MISSING"
+
+
+class DatabaseError(ViralsyncError):
+    """The project's own tables cannot be used: DATABASE_REFUSED (rights, or a file that is no database), DISK_FULL."""
+
+    code = "DATABASE_REFUSED"
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database does not answer, or is held by somebody else for too long. The same call may go through later."""
+
+    code = "DATABASE_UNAVAILABLE"
+
+
+class DatabaseTooNew(DatabaseError):
+    """A newer ViralSync has changed the tables: this one must not touch them."""
+
+    code = "DATABASE_TOO_NEW"
+
+
+class DatabaseBehind(DatabaseError):
+    """The tables are older than this code, or not there yet."""
+
+    code = "DATABASE_BEHIND"
+
+
+class RenderUnavailable(ViralsyncError):
+    """Dagster does not answer, or has not loaded the code location. `unsure`: it may yet take up what was asked, since the answer
+    to it was lost; ask under the same job id before asking again."""
+
+    code = "RENDER_UNAVAILABLE"
+
+    def __init__(self, message: str, *, unsure: bool = False) -> None:
+        super().__init__(message)
+        self.unsure = unsure
+
+
+class RunRefused(ViralsyncError):
+    """Dagster will not start, end or delete a run as it was asked to: RUN_REFUSED (its configuration), RUN_NOT_FOUND, RUN_ACTIVE."""
+
+    code = "RUN_REFUSED"
+
+
+class JobNotFound(ViralsyncError):
+    """No job of that id, or none that the caller may see; never told apart."""
+
+    code = "JOB_NOT_FOUND"
+
+
+class ReportRefused(ViralsyncError):
+    """A report that a job cannot take: INVALID_STATE, or VALIDATION_ERROR with `problems` when it asks for too much."""
+
+    code = "INVALID_STATE"
+
+    def __init__(self, message: str, *, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message, code="VALIDATION_ERROR" if problems else None)
+        self.problems = tuple(problems)
 
 
 class SettingsError(ViralsyncError):

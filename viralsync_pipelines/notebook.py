@@ -188,11 +188,11 @@ def render(movie: Movie, out: Path | str, *, draft: bool = True, **variables: An
 
     from viralsync_pipelines.defs.build import render_movie_job
     from viralsync_pipelines.defs.instance import open_instance
-    from viralsync_pipelines.defs.registry import keep_version
-    from viralsync_pipelines.defs.run_config import run_config_for
-    from viralsync_pipelines.defs.take import JOB_TAG
+    from viralsync_pipelines.jobs.orders import JOB_TAG
+    from viralsync_pipelines.jobs.run_config import run_config_for
     from viralsync_pipelines.orchestrator.foreground import run_in_foreground
     from viralsync_pipelines.orchestrator.quiet import stderr_aside
+    from viralsync_pipelines.render.registry import keep_version
     from viralsync_pipelines.storage.keys import output_key
 
     settings = _settings()

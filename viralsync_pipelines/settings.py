@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from viralsync_pipelines.errors import SettingsError
 
@@ -19,11 +20,15 @@ class Settings:
 
     media_roots: folders whose files any movie may use (VIRALSYNC_MEDIA, separated by ":"). allow_hosts: private addresses
     that sources may be fetched from (VIRALSYNC_ALLOW_HOSTS, separated by ","). font_dirs: folders of fonts (VIRALSYNC_FONTS).
+    api_base_url: where the gateway is reached from outside (API_BASE_URL). plans_file: limits of workspaces (VIRALSYNC_PLANS).
+    keep_days, keep_cache_days: how long ended jobs and unused cached files are kept by the nightly clean-up (VIRALSYNC_KEEP_DAYS,
+    VIRALSYNC_KEEP_CACHE_DAYS); None is for ever. api_url, api_key: the gateway that `viralsync jobs` asks (VIRALSYNC_API_URL,
+    VIRALSYNC_API_KEY). cors_origins: web sites whose pages may use the API (VIRALSYNC_CORS_ORIGINS, separated by ",").
     """
 
     home: Path
     store: str
-    database_url: str | None = None
+    database_url: str | None = dataclasses.field(default=None, repr=False)
     s3_access_key: str | None = None
     s3_secret_key: str | None = dataclasses.field(default=None, repr=False)
     s3_url: str | None = None
@@ -32,6 +37,13 @@ class Settings:
     media_roots: tuple[Path, ...] = ()
     allow_hosts: tuple[str, ...] = ()
     font_dirs: tuple[Path, ...] = ()
+    api_base_url: str | None = None
+    plans_file: Path | None = None
+    keep_days: int | None = None
+    keep_cache_days: int | None = None
+    api_url: str | None = None
+    api_key: str | None = dataclasses.field(default=None, repr=False)
+    cors_origins: tuple[str, ...] = ()
 
     @staticmethod
     def from_env(environ: Mapping[str, str], *, cwd: Path) -> Settings:
@@ -46,7 +58,7 @@ class Settings:
         return Settings(
             home=home,
             store=store,
-            database_url=environ.get("DATABASE_URL") or None,
+            database_url=_database_url(environ.get("DATABASE_URL")),
             s3_access_key=environ.get("S3_ACCESS_KEY") or None,
             s3_secret_key=environ.get("S3_SECRET_KEY") or None,
             s3_url=environ.get("S3_URL") or None,
@@ -55,6 +67,13 @@ class Settings:
             media_roots=_paths(environ.get("VIRALSYNC_MEDIA"), cwd),
             allow_hosts=tuple(h.strip() for h in (environ.get("VIRALSYNC_ALLOW_HOSTS") or "").split(",") if h.strip()),
             font_dirs=_paths(environ.get("VIRALSYNC_FONTS"), cwd),
+            api_base_url=_base_url(environ.get("API_BASE_URL")),
+            plans_file=cwd / Path(environ["VIRALSYNC_PLANS"]).expanduser() if environ.get("VIRALSYNC_PLANS") else None,
+            keep_days=_days(environ, "VIRALSYNC_KEEP_DAYS"),
+            keep_cache_days=_days(environ, "VIRALSYNC_KEEP_CACHE_DAYS"),
+            cors_origins=_origins(environ.get("VIRALSYNC_CORS_ORIGINS")),
+            api_url=environ.get("VIRALSYNC_API_URL") or None,
+            api_key=environ.get("VIRALSYNC_API_KEY") or None,
         )
 
     @property
@@ -65,3 +84,47 @@ class Settings:
 
 def _paths(value: str | None, cwd: Path) -> tuple[Path, ...]:
     return tuple(cwd / Path(p).expanduser() for p in (value or "").split(":") if p)
+
+
+def _days(environ: Mapping[str, str], name: str) -> int | None:
+    value = environ.get(name)
+    if not value:
+        return None
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value[:9]) <= 36_500):
+        raise SettingsError(f"{name} is {value!r}; write a number of days from 1 to 36500, or leave it empty to keep everything")
+    return int(value)
+
+
+def _origins(value: str | None) -> tuple[str, ...]:
+    origins = tuple(each.strip().rstrip("/").lower() for each in (value or "").split(",") if each.strip())
+    for origin in origins:
+        scheme, _, place = origin.partition("://")
+        if origin != "*" and (scheme not in {"http", "https"} or not place or not set(place).isdisjoint("/?#@* ")):
+            raise SettingsError(f"VIRALSYNC_CORS_ORIGINS holds {origin!r}; write origins such as https://app.example.com, with commas")
+    return origins
+
+
+def _base_url(value: str | None) -> str | None:
+    if not value:
+        return None
+    if not value.startswith(("http://", "https://")):
+        raise SettingsError(f"API_BASE_URL is {value!r}; write the gateway's public address, such as https://api.example.com")
+    return value.rstrip("/")
+
+
+def _database_url(value: str | None) -> str | None:
+    """As it stands. What is wrong is told without showing the password in it."""
+    if not value:
+        return None
+    right = "write postgresql://user:password@host:5432/name, or leave it empty for SQLite in VIRALSYNC_HOME"
+    if not value.startswith(("postgresql://", "postgres://")):
+        scheme, named, _ = value.partition("://")
+        what = f"begins with {scheme + named!r}" if named else "names no scheme"
+        raise SettingsError(f"DATABASE_URL {what}, which is no PostgreSQL address; {right}")
+    try:
+        _ = urlsplit(value).port
+    except ValueError:
+        # Without Python's own words: they quote what it took for the port, which may be the password.
+        told = "DATABASE_URL has no readable port; write / as %2F, @ as %40 and : as %3A within the password"
+        raise SettingsError(f"{told}, and else {right}") from None
+    return value

@@ -39,7 +39,7 @@ def json_argument(parser: argparse.ArgumentParser) -> None:
 
 def read_movie_file(path: Path) -> tuple[dict[str, Any], Path]:
     """The document of a movie file (or of standard input for "-"), and the folder its relative paths start from."""
-    from viralsync_pipelines.defs.registry import MAX_DOCUMENT_BYTES, parse_document
+    from viralsync_pipelines.render.registry import MAX_DOCUMENT_BYTES, parse_document
 
     if str(path) == "-":
         return parse_document(sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)), Path.cwd()

@@ -2,7 +2,8 @@
 
 What belongs here: the parser, and errors as words and exit codes. What does not: how a terminal is drawn (terminal.py), commands.
 
-Exit codes: 0 done, 1 the render failed, 2 the movie or the arguments are wrong, 3 a setting or the store is unusable, 130 interrupted.
+Exit codes: 0 done, 1 the render failed, 2 the movie or the arguments are wrong, 3 a setting, the store or the database is unusable,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from viralsync_pipelines.cli.inputs import ArgumentsWrong
-from viralsync_pipelines.errors import MovieInvalid, SettingsError, StoreError, ViralsyncError
+from viralsync_pipelines.errors import DatabaseError, MovieInvalid, SettingsError, StoreError, ViralsyncError
 
 EXIT_DONE, EXIT_FAILED, EXIT_INVALID, EXIT_SETTINGS, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -27,7 +28,7 @@ exit codes:
   0    done
   1    the render failed; finished scenes are kept, run it again
   2    the movie or the arguments are wrong
-  3    a setting or the store is unusable
+  3    a setting, the store or the database is unusable
   130  interrupted; finished scenes are kept, run it again
 """
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(args)
     except (MovieInvalid, ArgumentsWrong) as error:
         return _told(error, EXIT_INVALID, as_json)
-    except (SettingsError, StoreError) as error:
+    except (SettingsError, StoreError, DatabaseError) as error:
         return _told(error, EXIT_SETTINGS, as_json)
     except ViralsyncError as error:
         return _told(error, EXIT_FAILED, as_json)
@@ -96,7 +97,7 @@ def _told(error: ViralsyncError, status: int, as_json: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from viralsync_pipelines.cli import demo, movies, plan, render, serve
+    from viralsync_pipelines.cli import demo, gateway, jobs, keys, movies, plan, render, serve
 
     parser = _Parser(
         prog="viralsync",
@@ -105,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="<command>")
-    for module in (demo, render, plan, movies, serve):
+    for module in (demo, render, plan, movies, jobs, keys, serve, gateway):
         module.add_to(commands)
     return parser
 

@@ -31,8 +31,8 @@ def add_to(commands: Any) -> None:
 
 
 def add_command(args: argparse.Namespace, settings: Settings) -> int:
-    from viralsync_pipelines.defs.registry import register
     from viralsync_pipelines.render.prepare import movie_id_of, read_spec
+    from viralsync_pipelines.render.registry import register
 
     movies = []
     for path in args.movie:

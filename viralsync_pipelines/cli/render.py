@@ -27,8 +27,8 @@ from viralsync_pipelines.cli.inputs import (
     variables_of,
 )
 from viralsync_pipelines.cli.plan import plan_facts
-from viralsync_pipelines.defs.run_config import DEFAULT_PRESET, MAX_CONCURRENCY, PRESETS, parallel_scenes
 from viralsync_pipelines.errors import ViralsyncError
+from viralsync_pipelines.jobs.run_config import DEFAULT_PRESET, MAX_CONCURRENCY, PRESETS, parallel_scenes
 
 if TYPE_CHECKING:
     from viralsync_pipelines.defs.studio import Studio
@@ -116,8 +116,8 @@ def _render(
     variables: dict[str, Any], out: Path, began: float,
 ) -> int:  # fmt: skip
     from viralsync_pipelines.cli.terminal import INTERRUPTED, Watch
-    from viralsync_pipelines.defs.registry import keep_version, register
     from viralsync_pipelines.orchestrator.quiet import stderr_aside
+    from viralsync_pipelines.render.registry import keep_version, register
     from viralsync_pipelines.storage.keys import output_key
 
     plan = prepared.plan
@@ -142,8 +142,8 @@ def _render(
 
         from viralsync_pipelines.defs.build import render_movie_job
         from viralsync_pipelines.defs.instance import open_instance
-        from viralsync_pipelines.defs.run_config import run_config_for
-        from viralsync_pipelines.defs.take import JOB_TAG
+        from viralsync_pipelines.jobs.orders import JOB_TAG
+        from viralsync_pipelines.jobs.run_config import run_config_for
         from viralsync_pipelines.orchestrator.foreground import run_in_foreground
 
         config = run_config_for(

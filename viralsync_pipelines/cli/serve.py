@@ -1,4 +1,4 @@
-"""`viralsync up`: Dagster's web UI and daemon with one command, ended together.
+"""`viralsync up`: Dagster's web UI and daemon and the Jobs API with one command, ended together.
 
 What belongs here: starting and ending the processes. What does not: what they serve.
 """
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from viralsync_pipelines.cli.gateway import PORT
 from viralsync_pipelines.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -29,28 +30,37 @@ _GRACE_S = 10.0
 
 def add_to(commands: Any) -> None:
     """The command's arguments."""
-    up = commands.add_parser("up", help="start the Dagster UI and the daemon; Ctrl-C ends both")
+    up = commands.add_parser("up", help="start the Dagster UI, the daemon and the Jobs API; Ctrl-C ends all")
     up.add_argument("--port", type=int, default=3001, help="port of the Dagster UI (default 3001)")
     up.add_argument("--host", default="127.0.0.1", help="address of the Dagster UI; it has no login, so keep it inside")
+    up.add_argument("--api-port", type=int, default=PORT, help=f"port of the Jobs API (default {PORT})")
+    up.add_argument("--api-host", default="127.0.0.1", help="address of the Jobs API; others can reach it only once an API key exists")
     up.set_defaults(run=up_command)
 
 
 def up_command(args: argparse.Namespace, settings: Settings) -> int:
     from viralsync_pipelines.defs.instance import dagster_home
 
-    _check_free(args.host, args.port)
+    _check_free(args.host, args.port, "--port")
+    _check_free(args.api_host, args.api_port, "--api-port")
     home = dagster_home(settings)
+    _bring_up_to_date(args.api_host, settings)
     env = {**os.environ, "VIRALSYNC_HOME": str(settings.home)}
     env.setdefault("DAGSTER_HOME", str(home))
     tools, workspace = Path(sys.executable).parent, ["-w", str(home / "workspace.yaml")]
     commands = {
         "ui": [str(tools / "dagster-webserver"), *workspace, "-h", args.host, "-p", str(args.port)],
         "daemon": [str(tools / "dagster-daemon"), "run", *workspace],
-    }
+        "gateway": [
+            sys.executable, "-m", "viralsync_pipelines.cli.main", "gateway", "--host", args.api_host, "--port", str(args.api_port),
+            "--dagster", f"http://{_reached(args.host)}:{args.port}",
+        ],
+    }  # fmt: skip
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda got, _frame: stopping.append(got))
-    print(f"Dagster UI: http://{args.host}:{args.port}   (Ctrl-C ends everything)", flush=True)
+    print(f"Dagster UI: http://{args.host}:{args.port}", flush=True)
+    print(f"Jobs API:   http://{args.api_host}:{args.api_port}   (/docs shows all of it; Ctrl-C ends everything)", flush=True)
     call = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def end_with_us() -> None:
@@ -74,13 +84,33 @@ def up_command(args: argparse.Namespace, settings: Settings) -> int:
     return status
 
 
-def _check_free(host: str, port: int) -> None:
+def _bring_up_to_date(api_host: str, settings: Settings) -> None:
+    """The project's own tables, once, before three processes want them; and keys, before the API is where others reach it."""
+    from viralsync_pipelines.cli.gateway import now_ms
+    from viralsync_pipelines.gateway.auth import check_bind
+    from viralsync_pipelines.storage.accounts import Accounts
+    from viralsync_pipelines.storage.database import open_database
+
+    database = open_database(settings.database_url, settings.home)
+    try:
+        database.migrate()
+        check_bind(api_host, Accounts(database, now_ms))
+    finally:
+        database.close()
+
+
+def _reached(host: str) -> str:
+    """An address to connect to, for one that is listened on."""
+    return "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound
+
+
+def _check_free(host: str, port: int, option: str) -> None:
     """Told before anything is started: the web server would only end, some seconds later and in other words."""
     try:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
-        raise SettingsError(f"{host}:{port} cannot be used ({error.strerror or error}); choose another with --host and --port") from error
+        raise SettingsError(f"{host}:{port} cannot be used ({error.strerror or error}); choose another with {option}") from error
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:

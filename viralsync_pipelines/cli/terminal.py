@@ -20,6 +20,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from viralsync_pipelines.cli.words import clock as _clock
+from viralsync_pipelines.cli.words import count as _count
+from viralsync_pipelines.cli.words import plain as _plain
 from viralsync_pipelines.errors import Problem
 
 if TYPE_CHECKING:
@@ -181,22 +184,9 @@ def _speed(row: _Row) -> str:
     return f", {row.fps:.0f} a second" if row.fps else ""
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _clock(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
-
-
 def _rate(fps: str) -> str:
     top, _, bottom = fps.partition("/")
     return f"{int(top) / int(bottom):.2f}" if bottom else top
-
-
-def _plain(text: str) -> str:
-    """Text of the user's for a terminal: no control characters, which could move the cursor or colour what follows."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def show_done(done: dict[str, Any]) -> None:

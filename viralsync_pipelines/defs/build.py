@@ -11,12 +11,14 @@ from typing import Any
 
 import dagster as dg
 
+from viralsync_pipelines.defs.callbacks import callbacks_sensor
+from viralsync_pipelines.defs.cleanup import cleanup, cleanup_schedule
 from viralsync_pipelines.defs.inbox import inbox_sensor
 from viralsync_pipelines.defs.movies import movie
 from viralsync_pipelines.defs.narration import narration
 from viralsync_pipelines.defs.resources import StoreValues, StudioResource
-from viralsync_pipelines.defs.run_config import DEFAULT_PRESET, MAX_CONCURRENCY, PRESETS, parallel_scenes
 from viralsync_pipelines.defs.upkeep import upkeep, upkeep_schedule
+from viralsync_pipelines.jobs.run_config import DEFAULT_PRESET, MAX_CONCURRENCY, PRESETS, parallel_scenes
 
 WARM_MODULE = "viralsync_pipelines.defs.warm"
 
@@ -61,9 +63,9 @@ def build_defs(*, resources: dict[str, Any] | None = None) -> dg.Definitions:
     """All definitions. `resources` replaces single resources by name."""
     return dg.Definitions(
         assets=[narration, movie],
-        jobs=[render_movie, upkeep],
-        sensors=[inbox_sensor(render_movie)],
-        schedules=[upkeep_schedule()],
+        jobs=[render_movie, upkeep, cleanup],
+        sensors=[inbox_sensor(render_movie), callbacks_sensor()],
+        schedules=[upkeep_schedule(), cleanup_schedule()],
         resources={"studio": StudioResource(), "io_manager": StoreValues(), **(resources or {})},
         executor=step_processes,
     )

@@ -1,8 +1,8 @@
 """Dagster's state under VIRALSYNC_HOME, or in PostgreSQL when DATABASE_URL is set, so that dagster.yaml works as it stands.
 
-What belongs here: the classes that dagster.yaml names, and making them cheap for short processes. This is the one module that
-imports from `dagster._core`: Dagster's storage classes have no public path, and its own `env:` has no default, so that a plain
-dagster.yaml would need VIRALSYNC_HOME to be set.
+What belongs here: the classes that dagster.yaml names, and making them cheap for short processes. What does not: the storages
+themselves (home_sqlite.py, home_postgres.py). These three, and launcher.py, alone import from `dagster._core`: what dagster.yaml may
+name has no public path, and Dagster's own `env:` has no default, so that a plain dagster.yaml would need VIRALSYNC_HOME to be set.
 """
 
 from __future__ import annotations
@@ -10,27 +10,23 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy
+import dagster as dg
 from dagster._core.execution.compute_logs import redirect_to_file
 from dagster._core.storage import sql
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
-from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
+from viralsync_pipelines.defs.home_sqlite import SqliteEvents, SqliteRuns
 from viralsync_pipelines.settings import Settings
 
 
@@ -46,8 +42,8 @@ class HomeStorage(DagsterSqliteStorage):
         super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
         home = Path(base_dir)
         self.base_dir, self._inst_data = base_dir, inst_data
-        self._run_storage = _Runs.from_local(str(home / "history"))
-        self._event_log_storage = _Events(str(home / "history" / "runs"))
+        self._run_storage = SqliteRuns.from_local(str(home / "history"))
+        self._event_log_storage = SqliteEvents(str(home / "history" / "runs"))
         self._schedule_storage = SqliteScheduleStorage.from_local(str(home / "schedules"))
 
     @classmethod
@@ -58,98 +54,26 @@ class HomeStorage(DagsterSqliteStorage):
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
         settings = _settings()
         if settings.database_url is not None:
-            from dagster_postgres import DagsterPostgresStorage
+            from viralsync_pipelines.defs.home_postgres import PostgresHome
 
-            return DagsterPostgresStorage(postgres_url(settings.database_url), should_autocreate_tables=True, inst_data=inst_data)
+            return PostgresHome(settings.database_url, inst_data)
         read_migrations_once()
         settings.dagster_home.mkdir(parents=True, exist_ok=True)
         return HomeStorage.from_local(str(settings.dagster_home), inst_data=inst_data)
 
 
-class _Events(SqliteEventLogStorage):
-    """Dagster's own, on connections that stay open."""
+def event_marks(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, object]:
+    """For each run an opaque mark that differs from an earlier one when events were stored since. Much cheaper than reading them.
 
-    def __init__(self, base_dir: str) -> None:
-        self._engines = _Engines()
-        super().__init__(base_dir)
-
-    @contextmanager
-    def _connect(self, shard: str) -> Iterator[sqlalchemy.Connection]:
-        with self._db_lock:
-            engine = self._engines.of(self.conn_string_for_shard(shard))
-            if shard not in self._initialized_dbs:
-                self._initdb(engine)
-                self._initialized_dbs.add(shard)
-            with engine.connect() as connection, connection.begin():
-                yield connection
-
-    def dispose(self) -> None:
-        super().dispose()
-        self._engines.close()
-
-
-class _Runs(SqliteRunStorage):
-    """Dagster's own, on connections that stay open."""
-
-    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
-        self._engines = _Engines()
-        super().__init__(conn_string, inst_data)
-
-    @contextmanager
-    def connect(self) -> Iterator[sqlalchemy.Connection]:
-        with self._engines.of(self._conn_string).connect() as connection, connection.begin():
-            yield connection
-
-    def dispose(self) -> None:
-        super().dispose()
-        self._engines.close()
-
-
-class _Engines:
-    """Open databases of one storage. Dagster opens and closes one for each event: SQLAlchemy then compiles every statement anew,
-    and SQLite merges its log at each close. That was two thirds of what a step costs beside its work.
-
-    Only the last few are kept: each run's events are a file of their own, and a web server reads thousands.
+    Take the marks first and read the events afterwards: what comes in between is then read again, never missed. A mark may differ
+    without an event. On a storage that is none of ours it always does.
     """
-
-    MOST = 12
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: OrderedDict[tuple[int, str], sqlalchemy.Engine] = OrderedDict()
-
-    def of(self, url: str) -> sqlalchemy.Engine:
-        # A connection must not cross a fork: SQLite's locks belong to the process that took them.
-        key = os.getpid(), url
-        with self._lock:
-            engine = self._open.get(key)
-            if engine is None:
-                engine = self._open[key] = sqlalchemy.create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
-                sqlalchemy.event.listen(engine, "connect", _relax)
-            self._open.move_to_end(key)
-            mine = [one for one in self._open if one[0] == key[0]]
-            for old in mine[: -self.MOST]:
-                self._open.pop(old).dispose()  # connections in use are closed as they come back
-        return engine
-
-    def close(self) -> None:
-        with self._lock:
-            for (process, _), engine in self._open.items():
-                engine.dispose(close=process == os.getpid())
-            self._open.clear()
-
-
-def _relax(connection: Any, _: Any) -> None:
-    """No sync at every commit: with a write-ahead log, a database is whole after a process died, and untorn after a power cut."""
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def postgres_url(url: str) -> str:
-    """The address with its driver named: SQLAlchemy 2.1 takes postgresql:// for psycopg 3, dagster-postgres brings psycopg 2."""
-    for plain in ("postgresql://", "postgres://"):
-        if url.startswith(plain):
-            return "postgresql+psycopg2://" + url.removeprefix(plain)
-    return url
+    storage = instance.event_log_storage
+    marks = getattr(storage, "marks", None)
+    if marks is None:
+        return {run: object() for run in run_ids}
+    found: dict[str, object] = marks(run_ids)
+    return found
 
 
 def read_migrations_once() -> None:
@@ -165,6 +89,9 @@ def load_machinery() -> None:
     """
     for name in _MACHINERY:
         importlib.import_module(name)
+    if _settings().database_url is not None:
+        for name in _POSTGRES:
+            importlib.import_module(name)
 
 
 _MACHINERY = (
@@ -173,6 +100,7 @@ _MACHINERY = (
     "dagster._core.storage.migration.utils", "dagster._core.system_config.composite_descent", "multiprocessing.popen_forkserver",
     "multiprocessing.queues", "multiprocessing.synchronize", "sqlalchemy.dialects.sqlite", "upath.core", "upath.implementations.local",
 )  # fmt: skip
+_POSTGRES = ("viralsync_pipelines.defs.home_postgres", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2.extras")
 
 
 class _Scripts:
@@ -209,6 +137,14 @@ class HomeArtifacts(LocalArtifactStorage):
 
 class HomeComputeLogs(LocalComputeLogManager):
     """What steps print, in files that the UI shows."""
+
+    def get_captured_local_path(self, log_key: Sequence[str], extension: str, partial: bool = False) -> str:
+        """Dagster's own, which asks the disk for every folder on the way, remembered: readers ask for the same few files all the time."""
+        return self._path(tuple(log_key), extension, partial)
+
+    @cached_property
+    def _path(self) -> Callable[[tuple[str, ...], str, bool], str]:
+        return lru_cache(4_096)(super().get_captured_local_path)
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:

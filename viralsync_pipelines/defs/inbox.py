@@ -11,13 +11,13 @@ from typing import Any
 
 import dagster as dg
 
-from viralsync_pipelines.defs.registry import keep_version, parse_document, register
 from viralsync_pipelines.defs.resources import StudioResource
-from viralsync_pipelines.defs.run_config import ops_config
 from viralsync_pipelines.defs.take import INBOX_TAG, MOVIES, reasons_key, write_reasons
 from viralsync_pipelines.errors import MovieInvalid, ObjectMissing
+from viralsync_pipelines.jobs.run_config import ops_config
 from viralsync_pipelines.movie.keys import digest
 from viralsync_pipelines.render.prepare import movie_id_of, read_spec
+from viralsync_pipelines.render.registry import keep_version, parse_document, register
 from viralsync_pipelines.storage.keys import INBOX
 from viralsync_pipelines.storage.store import Store
 

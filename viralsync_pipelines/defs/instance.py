@@ -20,11 +20,20 @@ storage:
   custom: {module: viralsync_pipelines.defs.home, class: HomeStorage, config: {}}
 local_artifact_storage: {module: viralsync_pipelines.defs.home, class: HomeArtifacts, config: {}}
 compute_logs: {module: viralsync_pipelines.defs.home, class: HomeComputeLogs, config: {}}
+run_launcher: {module: viralsync_pipelines.defs.launcher, class: WatchedLauncher, config: {}}
 run_coordinator:
   module: dagster
   class: QueuedRunCoordinator
-  config: {max_concurrent_runs: 4, dequeue_interval_seconds: 1}
-run_monitoring: {enabled: true, poll_interval_seconds: 10}
+  config:
+    max_concurrent_runs: 4
+    dequeue_interval_seconds: 1
+    tag_concurrency_limits:
+      - {key: viralsync/job_id, value: {applyLimitPerUniqueValue: true}, limit: 1}
+      - {key: viralsync/plan.free, value: {applyLimitPerUniqueValue: true}, limit: 1}
+      - {key: viralsync/plan.pro, value: {applyLimitPerUniqueValue: true}, limit: 3}
+      - {key: viralsync/plan.business, value: {applyLimitPerUniqueValue: true}, limit: 6}
+run_monitoring: {enabled: true, poll_interval_seconds: 10, cancel_timeout_seconds: 60}
+sensors: {use_threads: true, num_workers: 4}
 telemetry: {enabled: false}
 nux: {enabled: false}
 """

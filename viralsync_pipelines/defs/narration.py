@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from viralsync_pipelines.defs.resources import StudioResource
-from viralsync_pipelines.defs.take import MOVIES, Take, at_work, failure_of, refusal_of, wanted
+from viralsync_pipelines.defs.take import MOVIES, Take, at_work, failure_of, refusal_of, tell, wanted
 from viralsync_pipelines.errors import ViralsyncError
 from viralsync_pipelines.movie.layers import VoiceLayer
 from viralsync_pipelines.movie.script import Line
@@ -51,7 +51,7 @@ def speak_line(context: dg.OpExecutionContext, line: dict[str, Any], studio: Stu
             spoken, hit = speak_cached(Line(**line), desk.store, desk.scratch)
         except ViralsyncError as error:
             raise failure_of(error) from error
-    context.log.info(f"{'found' if hit else 'spoke'} {spoken.duration:.2f} s: {line['text'][:80]}")
+    tell(context, f"{'found' if hit else 'spoke'} {spoken.duration:.2f} s: {' '.join(line['text'].split())[:80]}")
     context.add_output_metadata(
         {"cache": "hit" if hit else "miss", "seconds": round(spoken.duration, 3), "words": len(spoken.words), "text": line["text"],
          "engine": spoken.engine, "voice": spoken.voice}

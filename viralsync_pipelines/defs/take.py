@@ -6,21 +6,22 @@ What belongs here: what `narration` and `movie` share. What does not: their ops.
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from viralsync_pipelines.defs.registry import find_registered, find_version
 from viralsync_pipelines.defs.resources import StudioResource, settings_now, store_of
 from viralsync_pipelines.defs.studio import Studio
 from viralsync_pipelines.errors import MovieInvalid, ViralsyncError
+from viralsync_pipelines.jobs.orders import DEFAULT_WORKSPACE, JOB_TAG, WORKSPACE_TAG
 from viralsync_pipelines.render.lifeline import tie_to_parent
-from viralsync_pipelines.storage.keys import INBOX
+from viralsync_pipelines.render.registry import find_registered, find_version
+from viralsync_pipelines.storage.keys import INBOX, output_key
 from viralsync_pipelines.storage.store import Store
 
-JOB_TAG = "viralsync/job_id"
 # The inbox file that a run was started for: what the run itself refuses is told beside that file too.
 INBOX_TAG = "viralsync/inbox"
 MOVIES = dg.DynamicPartitionsDefinition(name="movies")
@@ -34,12 +35,19 @@ class Take(dg.Config):
     folder: str = Field(default="", description="Folder that the movie's relative paths start from (command line only).")
     variables: dict[str, Any] = Field(default_factory=dict, description="Values for the movie's variables.")
     draft: bool = Field(default=False, description="Half size and fast; the same timing.")
+    fresh: list[str] = Field(default_factory=list, description="Numbers of scenes to render anew although they are cached; * for all.")
 
 
 def job_id_of(context: dg.OpExecutionContext) -> str:
-    """The job this run belongs to: its tag, or the run's own id when it was launched in the Dagster UI."""
+    """The job this run belongs to: its tag, or for a run launched in the Dagster UI the id of its first attempt's run."""
     tagged = context.run.tags.get(JOB_TAG)
-    return tagged or "job_" + context.run_id.replace("-", "")[:12]
+    return tagged or "job_" + (context.run.root_run_id or context.run_id).replace("-", "")[:12]
+
+
+def tell(context: dg.OpExecutionContext, line: str) -> None:
+    """Say what a step does: in the run's log, and on standard output, which is shown as it comes."""
+    context.log.info(line)
+    print(line, flush=True)
 
 
 @contextmanager
@@ -52,6 +60,22 @@ def at_work(resource: StudioResource, folder: str = "") -> Iterator[Studio]:
     finally:
         with suppress(OSError):
             studio.scratch.rmdir()
+
+
+def within(studio: Studio, instance: dg.DagsterInstance, workspace: str) -> Studio:
+    """The studio as a movie of this workspace may use it: sources are films of its own jobs, and only `default` reads the store by s3://.
+
+    The gateway refuses what it can see of the same when a movie is sent in; what templates make of measured times is seen here alone.
+    """
+
+    def film_of(job_id: str) -> str | None:
+        tagged = instance.get_runs(dg.RunsFilter(tags={JOB_TAG: job_id}), limit=1)
+        # Without a run by that tag it was launched by hand, or its run is gone: it is the operator's, as everything untagged.
+        owner = tagged[0].tags.get(WORKSPACE_TAG, DEFAULT_WORKSPACE) if tagged else DEFAULT_WORKSPACE
+        return output_key(job_id) if owner == workspace else None
+
+    bucket = studio.sources.bucket if workspace == DEFAULT_WORKSPACE else None
+    return replace(studio, sources=replace(studio.sources, job_output=film_of, bucket=bucket))
 
 
 def wanted(context: dg.OpExecutionContext, config: Take) -> tuple[dict[str, Any], str]:

@@ -6,7 +6,6 @@ What belongs here: driving one run and reading its events. What does not: what a
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import threading
@@ -16,12 +15,12 @@ from typing import Any
 
 import dagster as dg
 
+from viralsync_pipelines.jobs.lines import parse_progress
 from viralsync_pipelines.render.lifeline import has_ended, process_mark
 
 # Whose process a foreground run lives in: nobody else can say whether it still does.
 WORKER_TAG = "viralsync/worker"
 _CANCELS = {dg.DagsterEventType.PIPELINE_CANCELING, dg.DagsterEventType.PIPELINE_CANCELED}
-_PROGRESS = re.compile(r"scene (\d+): frame (\d+) of (\d+), (\d+) frames a second")
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,8 @@ class RunEnd:
 def news_of(entry: dg.EventLogEntry) -> StepNews | None:
     """What a log entry means to a person; None for the many that mean nothing."""
     if not entry.is_dagster_event:
-        found = _PROGRESS.search(entry.user_message or "")
-        if found is None:
-            return None
-        scene, frame, total, fps = (int(v) for v in found.groups())
-        return StepNews(entry.step_key or "", "progress", scene, frame, total, float(fps))
+        found = parse_progress(entry.user_message or "")
+        return StepNews(entry.step_key or "", "progress", *found) if found is not None else None
     event = entry.get_dagster_event()
     kinds = {
         dg.DagsterEventType.STEP_START: "start",

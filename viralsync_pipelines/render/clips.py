@@ -78,12 +78,17 @@ def ensure_clip(
     scene_id: str,
     on_progress: Callable[[Progress], None] | None = None,
     unchanged: Callable[[], None] | None = None,
+    *,
+    anew: bool = False,
 ) -> Clip:
-    """The piece's clip, from the store or made now. `unchanged` raises when a source changed while it was in use; it is asked
-    before the clip gets its key, so that no other run can find the wrong one. Raises SceneFailed: the scene's name, the cause."""
+    """The piece's clip, from the store or made now; `anew`: made now, and put in place of the one that is there.
+
+    `unchanged` raises when a source changed while it was in use; it is asked before the clip gets its key, so that no other run can
+    find the wrong one. Raises SceneFailed: the scene's name, the cause.
+    """
     began = time.monotonic()
     try:
-        if has_clip(bench.store, key):
+        if not anew and has_clip(bench.store, key):
             return Clip(key, piece.count, True, 0.0)
         bench.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="piece-", dir=bench.scratch) as folder:

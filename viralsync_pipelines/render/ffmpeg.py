@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from viralsync_pipelines.errors import FfmpegFailed
+from viralsync_pipelines.render.undisturbed import undisturbed
 
 # A graph beyond this goes through a file: Linux refuses single arguments over 128 KiB.
 _LONGEST_ARGUMENT = 100_000
@@ -89,12 +90,21 @@ def kill_all() -> None:
 
 def _start(command: Sequence[str], *, stderr: Any, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
     """ffmpeg in a process group of its own, which the kernel kills with ours."""
-    with _starting:
-        process = subprocess.Popen(  # noqa: S603 - argv is built by us
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True, pass_fds=pass_fds,
-            preexec_fn=_before_exec, env={"LC_ALL": "C"},  # noqa: PLW1509 - two system calls before exec
-        )  # fmt: skip
-        _live.add(process.pid)
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with undisturbed(), _starting:
+            process = subprocess.Popen(  # noqa: S603 - argv is built by us
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True, pass_fds=pass_fds,
+                preexec_fn=_before_exec, env={"LC_ALL": "C"},  # noqa: PLW1509 - two system calls before exec
+            )  # fmt: skip
+            _live.add(process.pid)
+    except BaseException:
+        if process is not None:
+            # Interrupted while it started.
+            _kill(process.pid)
+            process.communicate()
+            _live.discard(process.pid)
+        raise
     return process
 
 

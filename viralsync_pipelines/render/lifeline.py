@@ -16,12 +16,15 @@ import signal
 import socket
 import sys
 import threading
+import time
 from functools import cache
 from pathlib import Path
 
 from viralsync_pipelines.render import ffmpeg
 
 _PR_SET_PDEATHSIG = 1
+# Dagster gives a run up that has not begun three minutes after it was launched.
+_SOON_S = 300
 _tied = threading.Event()
 
 
@@ -74,11 +77,41 @@ def process_mark() -> str:
 
 def has_ended(mark: str) -> bool | None:
     """Whether the process that made a mark has ended; None for other machines and for what is no mark."""
-    machine, _, owner = mark.partition("-")
+    where, _, owner = mark.partition("-")
     pid, _, started = owner.partition("-")
-    if machine != _machine() or not pid.isdecimal():
+    if where != _machine() or not pid.isdecimal():
         return None
     return _started(int(pid)) != started
+
+
+def moment_mark() -> str:
+    """This machine, this boot of it, and the seconds since: by which others tell later whether a process started then lives."""
+    return f"{_machine()}-{_boot()}-{_since_boot_s():.0f}"
+
+
+def lives(pid: int, mark: str) -> bool | None:
+    """Whether the process with this id that was started soon after `mark` was made still runs, and is not another that got its id
+    later. None for other machines and for what is no mark."""
+    where, _, moment = mark.partition("-")
+    boot, _, seconds = moment.partition("-")
+    if where != _machine() or not seconds.isdecimal():
+        return None
+    started = _started(pid)
+    if boot != _boot() or not started.isdecimal():
+        return started == "unknown"
+    return int(started) / os.sysconf("SC_CLK_TCK") < int(seconds) + _SOON_S
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip().replace("-", "")
+    except OSError:
+        return ""
+
+
+def _since_boot_s() -> float:
+    # What the kernel counts the starts of processes by.
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 def _started(pid: int) -> str:

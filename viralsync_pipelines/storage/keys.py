@@ -37,6 +37,11 @@ def plan_key(job_id: str) -> str:
     return f"render-plans/{checked_id(job_id)}/plan.json"
 
 
+def attempt_plan_key(job_id: str, sha256: str) -> str:
+    """The plan of a job's later attempt, where it is not the first one's."""
+    return f"render-plans/{checked_id(job_id)}/plan-{checked_digest(sha256)[:16]}.json"
+
+
 def output_key(job_id: str) -> str:
     return f"outputs/{checked_id(job_id)}/output.mp4"
 

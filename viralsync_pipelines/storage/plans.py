@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 
 from viralsync_pipelines.errors import StoreError
-from viralsync_pipelines.storage.keys import plan_key
+from viralsync_pipelines.storage.keys import attempt_plan_key, plan_key
 from viralsync_pipelines.storage.store import Store
 
 
@@ -32,6 +32,20 @@ def write_plan(store: Store, job_id: str, data: bytes) -> str:
                 code="PLAN_IMMUTABLE",
             )
     return plan_hash(data)
+
+
+def keep_plan(store: Store, job_id: str, data: bytes) -> str:
+    """Write the plan of one of a job's attempts and return its key. The first attempt's is the job's plan; a later one that differs
+    (other variables, a source that changed) lies beside it under its content, so that neither ever changes."""
+    try:
+        write_plan(store, job_id, data)
+    except StoreError as error:
+        if error.code != "PLAN_IMMUTABLE":
+            raise
+        other = attempt_plan_key(job_id, hashlib.sha256(data).hexdigest())
+        store.put_if_absent(other, data, content_type="application/json")
+        return other
+    return plan_key(job_id)
 
 
 def read_plan(store: Store, job_id: str, expected: str | None = None) -> bytes:

@@ -1,0 +1,212 @@
+"""The client for ordinary programs. Safe to share between threads.
+
+What belongs here: sending, waiting and following with blocking calls. What does not: what requests are (calls.py, reports.py) and what
+answers mean (answers.py, following.py), which both clients share.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
+
+from viralsync_pipelines.client import calls, reports
+from viralsync_pipelines.client.answers import ApiError, Pacing, pause_before_retry, value_of
+from viralsync_pipelines.client.connection import DEFAULT_URL, Connection, as_method, repeatable
+from viralsync_pipelines.client.following import SILENCE_S, Broken, Following
+from viralsync_pipelines.client.handles import Batch, JobHandle
+from viralsync_pipelines.client.values import Event, JobView, OutputLine
+from viralsync_pipelines.client.waiting import Waiting
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import httpx
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+_P = ParamSpec("_P")
+
+
+def _sends(make: Callable[_P, calls.Call[_T]]) -> Callable[Concatenate[Client, _P], _T]:
+    """A method of the client that sends what `make` describes."""
+
+    def method(self: Client, /, *args: _P.args, **named: _P.kwargs) -> _T:
+        return self.send(make(*args, **named))
+
+    return as_method(method, make)
+
+
+def _sends_for(made: Callable[[Client, _T], _U], make: Callable[_P, calls.Call[_T]]) -> Callable[Concatenate[Client, _P], _U]:
+    """The same, giving what `made` makes of the answer."""
+
+    def method(self: Client, /, *args: _P.args, **named: _P.kwargs) -> _U:
+        return made(self, self.send(make(*args, **named)))
+
+    return as_method(method, make)
+
+
+class Client:
+    """ViralSync's HTTP API.
+
+        with Client() as client:
+            job = client.render(movie)
+            for event in job.follow():
+                print(event.name, event.job.progress)
+
+    base_url: of the gateway. api_key: not needed on the gateway's own machine while no key was made. silence_s: after so long without
+    a byte a stream is taken to be broken. transport, sleep, clock, jitter, new_key: for tests.
+    """
+
+    def __init__(
+        self, base_url: str = DEFAULT_URL, api_key: str | None = None, *, timeout_s: float = 30.0, silence_s: float = SILENCE_S,
+        transport: httpx.BaseTransport | None = None, sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random,
+        new_key: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:  # fmt: skip
+        import httpx
+
+        self._to = Connection(base_url, api_key, timeout_s, silence_s, new_key)
+        self._http = httpx.Client(transport=transport, **self._to.options())
+        self._sleep, self._clock, self._pacing = sleep, clock, Pacing(jitter)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def base_url(self) -> str:
+        """The gateway's address, without /v1."""
+        return self._to.base_url
+
+    @property
+    def api_key(self) -> str | None:
+        return self._to.api_key
+
+    def close(self) -> None:
+        self._http.close()
+
+    render = _sends_for(JobHandle, calls.render)
+    start = _sends_for(JobHandle, reports.start)
+    create_parent = _sends_for(JobHandle, reports.create_parent)
+    create_child = _sends_for(JobHandle, reports.create_child)
+    create_batch = _sends_for(Batch.of, reports.create_batch)
+
+    get = _sends(calls.get)
+    page = _sends(calls.page)
+    get_with_children = _sends(calls.get_with_children)
+    event_page = _sends(calls.event_page)
+    output = _sends(calls.output)
+    cancel = _sends(calls.cancel)
+    retry = _sends(calls.retry)
+    delete = _sends(calls.delete)
+    stream_token = _sends(calls.stream_token)
+    set_progress = _sends(reports.set_progress)
+    complete = _sends(reports.complete)
+    fail = _sends(reports.fail)
+    me = _sends(calls.me)
+    usage = _sends(calls.usage)
+
+    def handle(self, job_id: str) -> JobHandle:
+        """A handle on a job that is there."""
+        return JobHandle(self, self.get(job_id))
+
+    def children(self, job_id: str) -> tuple[JobView, ...]:
+        """All children of a job, in their order."""
+        return self.get_with_children(job_id).children
+
+    def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
+        """Every change so far, those with a sequence above `after`."""
+        here: int | None = after
+        while here is not None:
+            page = self.event_page(job_id, here)
+            yield from page.events
+            here = page.next_after if page.events and page.next_after != here else None
+
+    def list(self, *, limit: int | None = None, **filters: Unpack[calls.Filters]) -> Iterator[JobView]:
+        """Jobs, newest first, at most `limit`; pages are asked for as they are needed. filters: see Filters."""
+        left, cursor = limit, None
+        while left is None or left > 0:
+            page = self.page(limit=100 if left is None else min(100, left), cursor=cursor, **filters)
+            yield from page.jobs
+            left, cursor = None if left is None else left - len(page.jobs), page.next_cursor
+            if cursor is None:
+                return
+
+    def wait(self, job_id: str, timeout: float | None = None) -> JobView:
+        """The job when it has ended. StillRunning, with the job, when that takes longer than `timeout` seconds.
+
+        A gateway that goes away meanwhile is waited for.
+        """
+        waiting = Waiting(timeout, self._clock, self._pacing)
+        while True:
+            try:
+                job = self.send(calls.get_within(job_id, waiting.asks_for()))
+            except ApiError as error:
+                waiting.failed(error)
+            else:
+                if waiting.over(job):
+                    return job
+            self._sleep(waiting.pause())
+
+    @overload
+    def follow(self, job_id: str, after: int | None = None, *, output: Literal[False] = False) -> Iterator[Event]: ...
+
+    @overload
+    def follow(
+        self, job_id: str, after: int | None = None, *, output: Literal[True], output_cursor: str | None = None
+    ) -> Iterator[Event | OutputLine]: ...
+
+    def follow(
+        self, job_id: str, after: int | None = None, *, output: bool = False, output_cursor: str | None = None
+    ) -> Iterator[Event | OutputLine]:
+        """The changes of a job and its children as they happen, until it has ended: each sequence once, in order.
+
+        after: the last sequence that is known; without it the first event is the job as it stands (`job.sync`). output: what it prints
+        too, from now on, or from the cursor that `output` gave. A broken connection is opened again after 1, 2, 4 ... 30 s, and what was
+        missed is caught up. ApiError when the server refuses.
+        """
+        import httpx
+        from httpx_sse import EventSource
+
+        state = Following(job_id, after, output=output, cursor=output_cursor, pacing=self._pacing)
+        while True:
+            try:
+                with self._http.stream(**self._to.stream(state.path, state.query(), state.headers())) as answer:
+                    if not state.answered(answer.status_code, answer.headers, b"" if answer.status_code == 200 else answer.read()):
+                        break
+                    for sse in EventSource(answer).iter_sse():
+                        yield from state.take(sse)
+                yield from state.closed()
+                if state.over:
+                    break
+            except (httpx.RequestError, Broken):
+                # Whatever broke, the next connection begins after the last sequence that was seen.
+                pass
+            self._sleep(state.pause())
+        while state.unread is not None:
+            yield from state.rest(self.output(job_id, state.unread))
+
+    def send(self, call: calls.Call[_T]) -> _T:
+        """One request, sent again where that is safe: GETs, and whatever carries an Idempotency-Key."""
+        import httpx
+
+        request, failures = self._to.request(call), 0
+        while True:
+            try:
+                answer = self._http.request(**request)
+                return value_of(answer.status_code, answer.headers, answer.content, f"{self._to.base_url}{call.path}", call.read)
+            except httpx.RequestError as error:
+                failure = self._to.no_answer(error)
+                failure.__cause__ = error
+            except ApiError as error:
+                failure = error
+            failures += 1
+            pause = pause_before_retry(failure, repeatable=repeatable(request), failures=failures, pacing=self._pacing)
+            if pause is None:
+                raise failure
+            self._sleep(pause)

@@ -1,0 +1,37 @@
+"""A moment in which no interrupt is handled: it is kept, and handled right afterwards.
+
+What belongs here: that moment. What it is for: Python handles signals that come while it forks inside of its own at-fork functions, where
+whatever the handler raises is dropped; the wish to cancel is lost, and the lock of `logging` is never given back. A render that was
+cancelled in the very moment in which it started ffmpeg went on, and stood still two minutes later.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_ASKS_TO_END = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """What came meanwhile is handled when the block ends, and may be raised there. Other threads than the main one handle no signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in _ASKS_TO_END:
+            # None: not set by Python, which could not put it back.
+            if signal.getsignal(number) is not None:
+                before[number] = signal.signal(number, lambda got, _frame: came.append(got))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for got in dict.fromkeys(came):
+            signal.raise_signal(got)
