@@ -350,8 +350,7 @@ EVERY = [("list",), ("show", JOB), ("watch", JOB), ("cancel", JOB), ("retry", JO
 
 
 @pytest.mark.parametrize("words", EVERY, ids=[words[0] for words in EVERY])
-def test_without_a_gateway_one_sentence_says_what_to_do(run: Run, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+def test_without_a_gateway_one_sentence_says_what_to_do(run: Run, words: tuple[str, ...]) -> None:
     url = nobody()
     status, out, err = run(*words, "--url", url)
     assert (status, out, err.count("\n")) == (3, "", 1)

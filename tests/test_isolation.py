@@ -27,6 +27,7 @@ from viralsync_pipelines.board.outgoing import collect
 from viralsync_pipelines.defs.instance import open_instance
 from viralsync_pipelines.defs.take import within
 from viralsync_pipelines.errors import SourceError
+from viralsync_pipelines.gateway.plans import BUILT_IN, Plan, Plans
 from viralsync_pipelines.jobs.orders import JOB_TAG, WORKSPACE_TAG
 from viralsync_pipelines.render.sources import Sources, bring
 from viralsync_pipelines.settings import Settings
@@ -52,9 +53,6 @@ class Team:
     token: str = ""
     done: str = ""
 
-    def films(self) -> list[str]:
-        return [job_id for job_id in self.ids if job_id.startswith(("job_", "scene_", "assemble_", "finalize_"))]
-
 
 def furnished(gate: Gateway, name: str) -> Team:
     mark = f"mark-of-{name}"
@@ -71,7 +69,7 @@ def furnished(gate: Gateway, name: str) -> Team:
         gate.printed.print(gate.film_of(job_id).run_id, "movie.render_scene[scene_001]", mark)
     for file in ("output.mp4", "poster.jpg", "render.json"):
         gate.store.put_bytes(f"outputs/{done}/{file}", mark.encode())
-    steps = [f"{prefix}_{job_id}{end}" for job_id in (running, done, failed) for prefix, end in (("scene", "_001"), ("scene", "_002"), ("assemble", ""), ("finalize", ""))]
+    steps = [f"scene_{running}_001", f"scene_{failed}_002", f"scene_{done}_001", f"assemble_{done}", f"finalize_{done}"]
     own = gate.runs.run(gate.runs.create(new_id(), type="workflow.run", workspace=name, parent_id=done, project_id=mark)).job_id
     program = {"jobType": mark, "userId": mark, "title": mark, "metadata": {"note": mark}, **{k: about[k] for k in ("projectId", "channel", "callbackUrl")}}
     plain = team.client.post("/v1/jobs", json=program).json()["jobId"]
@@ -92,7 +90,8 @@ def furnished(gate: Gateway, name: str) -> Team:
 
 @pytest.fixture
 def gate(database: Database, tmp_path: Path) -> Iterator[Gateway]:
-    with gateway(database, tmp_path) as made:
+    # As many requests a minute as a test makes.
+    with gateway(database, tmp_path, plans=Plans({**BUILT_IN, "selfhosted": Plan(requests_per_minute=None)})) as made:
         yield made
 
 
@@ -138,20 +137,21 @@ def test_an_id_of_another_workspace_gets_what_an_id_gets_that_never_was(gate: Ga
     """Every route with every id, and afterwards nothing of it has changed."""
     before, runs, orders = everything_of(red), gate.runs.everything(), len(gate.launcher.cancelled) + len(gate.launcher.agains)
     for route in (route for route in ROUTES if "{job_id}" in route):
+        never: dict[str, Any] = {}
         for job_id in red.ids:
-            prefix, found, rest = job_id.partition("job_")
+            prefix, _, rest = job_id.partition("job_")
             nobodys = prefix + NOBODYS + rest[12:]
-            assert len(nobodys) == len(job_id)
-            assert found
-            answer, never = asked(blue.client, route, job_id), asked(blue.client, route, nobodys)
+            if nobodys not in never:
+                never[nobodys] = plain(asked(blue.client, route, nobodys), nobodys)
+            answer = asked(blue.client, route, job_id)
             assert answer.status_code == 404, (route, job_id, answer.text)
-            assert plain(answer, job_id) == plain(never, nobodys), (route, job_id)
+            assert plain(answer, job_id) == never[nobodys], (route, job_id)
             assert red.mark not in answer.text
     for message_id in red.messages:
-        answer = asked(blue.client, "POST /v1/callbacks/{message_id}/replay", "", message_id)
-        never = asked(blue.client, "POST /v1/callbacks/{message_id}/replay", "", "msg_job_ffffffffffff_9")
-        assert answer.status_code == 404
-        assert plain(answer, message_id) == plain(never, "msg_job_ffffffffffff_9")
+        replayed = asked(blue.client, "POST /v1/callbacks/{message_id}/replay", "", message_id)
+        nothing_there = asked(blue.client, "POST /v1/callbacks/{message_id}/replay", "", "msg_job_ffffffffffff_9")
+        assert replayed.status_code == 404
+        assert plain(replayed, message_id) == plain(nothing_there, "msg_job_ffffffffffff_9")
     assert everything_of(red) == before
     assert gate.runs.everything() == runs
     assert len(gate.launcher.cancelled) + len(gate.launcher.agains) == orders
@@ -407,7 +407,7 @@ def test_ids_bent_at_random_open_nothing(gate: Gateway, red: Team, blue: Team, s
 
     def bent(job_id: str) -> str:
         ways = [
-            lambda: job_id.upper(), lambda: job_id + chance.choice(("%00", "%20", ".", "/", "/.", ";x=1", "%2f", "?", "#", "%0d%0a")),
+            job_id.upper, lambda: job_id + chance.choice(("%00", "%20", ".", "/", "/.", ";x=1", "%2f", "?", "#", "%0d%0a")),
             lambda: chance.choice(("%20", "./", "../jobs/", "//", f"{blue.done}/../", f"{blue.done}%2f..%2f")) + job_id,
             lambda: f"scene_{job_id}_{chance.randrange(12):03d}", lambda: f"line_{job_id}_001", lambda: f"finalize_{job_id}",
             lambda: "".join(f"%{ord(char):02x}" for char in job_id), lambda: job_id.replace("_", chance.choice(("-", "%5f", "__"))),
@@ -417,7 +417,7 @@ def test_ids_bent_at_random_open_nothing(gate: Gateway, red: Team, blue: Team, s
 
     before = everything_of(red)
     routes = [route for route in ROUTES if "{job_id}" in route]
-    for _ in range(150):
+    for _ in range(100):
         route, job_id = chance.choice(routes), bent(chance.choice(red.ids))
         answer = asked(blue.client, route, job_id)
         assert red.mark not in answer.text, (route, job_id)

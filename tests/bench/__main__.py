@@ -1,7 +1,8 @@
 """`make bench`: B1 through Dagster against one hand-written ffmpeg process, the x264 floor, and MoviePy. Prints a table.
 
 Every figure is of a whole process tree. Compare ratios of one run, never seconds of two: the machine drifts by a tenth.
-Rounds with BENCH_ROUNDS (default 1), without MoviePy with BENCH_MOVIEPY=0.
+Rounds with BENCH_ROUNDS (default 1), without MoviePy with BENCH_MOVIEPY=0. `python -m tests.bench render` and `... jobs` (jobs.py) run
+one half alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import fontpkg_inter
 
+from tests.bench import jobs
 from tests.bench.b1 import SIZE, X264, document, make_media, reference_argv
 from tests.bench.tree import Cost, measure
 from viralsync_pipelines.render.ffmpeg import ffmpeg_path
@@ -25,7 +27,14 @@ from viralsync_pipelines.render.ffmpeg import ffmpeg_path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def main() -> None:
+def main(parts: list[str]) -> None:
+    if "render" in parts:
+        _render_bench()
+    if "jobs" in parts:
+        jobs.main()
+
+
+def _render_bench() -> None:
     rounds = int(os.environ.get("BENCH_ROUNDS", "1"))
     cache = Path(os.environ.get("BENCH_MEDIA", ROOT / ".viralsync" / "bench"))
     make_media(cache)
@@ -168,4 +177,4 @@ def _alone(work: Path) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or ["render", "jobs"])

@@ -182,7 +182,8 @@ def open_command(args: argparse.Namespace, settings: Settings) -> int:
 def submit_command(args: argparse.Namespace, settings: Settings) -> int:
     document, _ = read_movie_file(args.movie)
     variables = variables_of(args.set)
-    with _gateway(args, settings) as client:
+    # Scripts submit: what the network loses is sent again, and makes one job.
+    with _gateway(args, settings, tries=3) as client:
         handle = client.render(
             document, project_id=args.project, callback_url=args.callback, preset=args.preset, concurrency=args.concurrency,
             variables=variables or None, priority=args.priority, channel=args.channel, draft=args.draft or None,
@@ -212,12 +213,12 @@ def _watched(client: Client, job: JobView, args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _gateway(args: argparse.Namespace, settings: Settings) -> Iterator[Client]:
+def _gateway(args: argparse.Namespace, settings: Settings, tries: int = 1) -> Iterator[Client]:
     """A client of the gateway that was asked for. What it refuses is told in its own words, and by the exit code that fits."""
     from viralsync_pipelines.client import DEFAULT_URL, ApiError, Client
 
     try:
-        with Client(args.url or settings.api_url or DEFAULT_URL, args.key or settings.api_key) as client:
+        with Client(args.url or settings.api_url or DEFAULT_URL, args.key or settings.api_key, tries=tries) as client:
             yield client
     except ApiError as error:
         raise _as_told(error) from error

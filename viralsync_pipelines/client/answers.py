@@ -72,9 +72,9 @@ def passing(error: ApiError) -> bool:
 UNREACHABLE = "GATEWAY_UNREACHABLE"
 
 
-def pause_before_retry(error: ApiError, *, repeatable: bool, failures: int, pacing: Pacing) -> float | None:
+def pause_before_retry(error: ApiError, *, repeatable: bool, failures: int, tries: int, pacing: Pacing) -> float | None:
     """Seconds until an ordinary request is sent again, or None when it is not."""
-    if not repeatable or failures >= TRIES or not passing(error):
+    if not repeatable or failures >= tries or not passing(error):
         return None
     if error.retry_after is None:
         return pacing.pause(failures)

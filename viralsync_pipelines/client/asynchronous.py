@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from viralsync_pipelines.client import calls, reports
-from viralsync_pipelines.client.answers import ApiError, Pacing, pause_before_retry, value_of
+from viralsync_pipelines.client.answers import TRIES, ApiError, Pacing, pause_before_retry, value_of
 from viralsync_pipelines.client.connection import DEFAULT_URL, Connection, as_method, repeatable
 from viralsync_pipelines.client.following import SILENCE_S, Broken, Following
 from viralsync_pipelines.client.handles import AsyncBatch, AsyncJobHandle
@@ -58,12 +58,14 @@ class AsyncClient:
             async for event in job.follow():
                 print(event.name, event.job.progress)
 
-    base_url: of the gateway. api_key: not needed on the gateway's own machine while no key was made. silence_s: after so long without
-    a byte a stream is taken to be broken. transport, sleep, clock, jitter, new_key: for tests.
+    base_url: of the gateway. api_key: not needed on the gateway's own machine while no key was made. tries: of what may be sent again
+    (GETs, and whatever carries an Idempotency-Key). silence_s: after so long without a byte a stream is taken to be broken.
+    transport, sleep, clock, jitter, new_key: for tests.
     """
 
     def __init__(
-        self, base_url: str = DEFAULT_URL, api_key: str | None = None, *, timeout_s: float = 30.0, silence_s: float = SILENCE_S,
+        self, base_url: str = DEFAULT_URL, api_key: str | None = None, *, timeout_s: float = 30.0, tries: int = TRIES,
+        silence_s: float = SILENCE_S,
         transport: httpx.AsyncBaseTransport | None = None, sleep: Callable[[float], Awaitable[None]] | None = None,
         clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random,
         new_key: Callable[[], str] = lambda: secrets.token_hex(16),
@@ -75,6 +77,7 @@ class AsyncClient:
         self._to = Connection(base_url, api_key, timeout_s, silence_s, new_key)
         self._http = httpx.AsyncClient(transport=transport, **self._to.options())
         self._sleep, self._clock, self._pacing = sleep or asyncio.sleep, clock, Pacing(jitter)
+        self._tries = tries
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -189,8 +192,6 @@ class AsyncClient:
                     async for sse in EventSource(answer).aiter_sse():
                         for found in state.take(sse):
                             yield found
-                for event in state.closed():
-                    yield event
                 if state.over:
                     break
             except (httpx.RequestError, Broken):
@@ -216,7 +217,7 @@ class AsyncClient:
             except ApiError as error:
                 failure = error
             failures += 1
-            pause = pause_before_retry(failure, repeatable=repeatable(request), failures=failures, pacing=self._pacing)
+            pause = pause_before_retry(failure, repeatable=repeatable(request), failures=failures, tries=self._tries, pacing=self._pacing)
             if pause is None:
                 raise failure
             await self._sleep(pause)

@@ -36,13 +36,11 @@ class Following:
         self.path = job_path(job_id, "progress")
         self._job_id, self._last, self._output, self._cursor, self._pacing = job_id, after, output, cursor, pacing
         self._over = False
-        self._skipped: Event | None = None
         # Lines since the last cursor: those that will come again when the stream is opened there.
         self._since: Counter[OutputLine] = Counter()
         self._again: Counter[OutputLine] = Counter()
         self._failures = 0
         self._unreadable = 0
-        self._untold = 0
         self._wait: float | None = None
 
     def headers(self) -> dict[str, str]:
@@ -60,7 +58,6 @@ class Following:
 
         body: of answers other than 200. Raises ApiError for a refusal, and for one that may pass Broken.
         """
-        self._skipped = None
         self._again = Counter() if self._cursor is None else self._since.copy()
         if status == 204:
             return False
@@ -116,32 +113,12 @@ class Following:
             return
         if event.name == "job.sync" and self._last is not None:
             # Where the job stands now. What we missed until there comes next, one by one.
-            self._skipped = event
             return
-        if self._skipped is not None and event.sequence > self._skipped.sequence:
-            yield from self._caught_up()
-        yield self._new(event)
-
-    def _new(self, event: Event) -> Event:
-        self._last, self._failures, self._unreadable, self._untold, self._wait = event.sequence, 0, 0, 0, None
-        if event.job.id == self._job_id:
+        self._last, self._failures, self._unreadable, self._wait = event.sequence, 0, 0, None
+        if mine:
             # After a snapshot of an ended job comes its end.
             self._over = event.job.terminal and event.name != "job.sync"
-        return event
-
-    def _caught_up(self) -> Iterator[Event]:
-        """A server that did not send what was missed: the job as it stands takes its place."""
-        skipped, self._skipped = self._skipped, None
-        if skipped is not None and (self._last is None or skipped.sequence > self._last):
-            yield self._new(skipped)
-
-    def closed(self) -> Iterator[Event]:
-        """The server has ended the stream in good order; `over` says whether there is more to come."""
-        if self._skipped is not None and self._skipped.job.terminal:
-            # It told the end, but not what led there. Once, it may have been shut down just then.
-            self._untold += 1
-            if self._untold > 1:
-                yield from self._caught_up()
+        yield event
 
     @property
     def unread(self) -> str | None:

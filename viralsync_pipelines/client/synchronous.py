@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from viralsync_pipelines.client import calls, reports
-from viralsync_pipelines.client.answers import ApiError, Pacing, pause_before_retry, value_of
+from viralsync_pipelines.client.answers import TRIES, ApiError, Pacing, pause_before_retry, value_of
 from viralsync_pipelines.client.connection import DEFAULT_URL, Connection, as_method, repeatable
 from viralsync_pipelines.client.following import SILENCE_S, Broken, Following
 from viralsync_pipelines.client.handles import Batch, JobHandle
@@ -56,12 +56,14 @@ class Client:
             for event in job.follow():
                 print(event.name, event.job.progress)
 
-    base_url: of the gateway. api_key: not needed on the gateway's own machine while no key was made. silence_s: after so long without
-    a byte a stream is taken to be broken. transport, sleep, clock, jitter, new_key: for tests.
+    base_url: of the gateway. api_key: not needed on the gateway's own machine while no key was made. tries: of what may be sent again
+    (GETs, and whatever carries an Idempotency-Key). silence_s: after so long without a byte a stream is taken to be broken.
+    transport, sleep, clock, jitter, new_key: for tests.
     """
 
     def __init__(
-        self, base_url: str = DEFAULT_URL, api_key: str | None = None, *, timeout_s: float = 30.0, silence_s: float = SILENCE_S,
+        self, base_url: str = DEFAULT_URL, api_key: str | None = None, *, timeout_s: float = 30.0, tries: int = TRIES,
+        silence_s: float = SILENCE_S,
         transport: httpx.BaseTransport | None = None, sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random,
         new_key: Callable[[], str] = lambda: secrets.token_hex(16),
@@ -71,6 +73,7 @@ class Client:
         self._to = Connection(base_url, api_key, timeout_s, silence_s, new_key)
         self._http = httpx.Client(transport=transport, **self._to.options())
         self._sleep, self._clock, self._pacing = sleep, clock, Pacing(jitter)
+        self._tries = tries
 
     def __enter__(self) -> Client:
         return self
@@ -181,7 +184,6 @@ class Client:
                         break
                     for sse in EventSource(answer).iter_sse():
                         yield from state.take(sse)
-                yield from state.closed()
                 if state.over:
                     break
             except (httpx.RequestError, Broken):
@@ -206,7 +208,7 @@ class Client:
             except ApiError as error:
                 failure = error
             failures += 1
-            pause = pause_before_retry(failure, repeatable=repeatable(request), failures=failures, pacing=self._pacing)
+            pause = pause_before_retry(failure, repeatable=repeatable(request), failures=failures, tries=self._tries, pacing=self._pacing)
             if pause is None:
                 raise failure
             self._sleep(pause)
