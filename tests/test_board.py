@@ -385,6 +385,22 @@ def test_ended_jobs_are_not_read_again_and_living_ones_only_when_something_was_l
     assert engine.calls["events"] == before + 1
 
 
+def test_an_end_that_was_kept_is_not_taken_for_that_of_a_later_try() -> None:
+    engine, kept = Engine(), Shelf()
+    tape = TAPES["sqlite_worker_killed"]
+    first = engine.add(tape, 1)
+    engine.finish(first)
+    assert (board_over(engine, kept).find(first.facts.job_id) or Job("", "")).status == "failed"
+    second = engine.add(tape, 1, attempt=1)
+    assert (board_over(engine, kept).find(first.facts.job_id) or Job("", "")).status == "queued"
+    engine.finish(second)
+    board = board_over(engine, kept)
+    assert (board.find(first.facts.job_id) or Job("", "")).status == "done"
+    assert [run.run_id for run in (board.find(first.facts.job_id) or Job("", "")).attempts] == [first.facts.run_id, second.facts.run_id]
+    engine.delete(second.facts.run_id)
+    assert (board_over(engine, kept).find(first.facts.job_id) or Job("", "")).status == "failed"
+
+
 def test_ends_kept_by_other_rules_are_folded_anew() -> None:
     engine, kept = Engine(), Shelf()
     run = engine.add(TAPES["sqlite_success"], 1)

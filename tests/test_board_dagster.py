@@ -18,6 +18,7 @@ from viralsync_pipelines.board.board import Board
 from viralsync_pipelines.board.sources import Query, RunFacts
 from viralsync_pipelines.defs.home import event_marks
 from viralsync_pipelines.defs.instance import open_instance
+from viralsync_pipelines.errors import SceneFailed
 from viralsync_pipelines.jobs.model import Change, Job
 from viralsync_pipelines.jobs.orders import JOB_TAG, PRIORITY_TAG, PROJECT_TAG, QUEUE_TAG, WORKSPACE_TAG
 from viralsync_pipelines.orchestrator import runs as runs_module
@@ -31,10 +32,18 @@ ROOT = Path(__file__).parents[1]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-@dg.op(config_schema={"fails": dg.Field(bool, default_value=False)})
+@dg.op(config_schema={"fails": dg.Field(str, default_value="")})
 def work(context: dg.OpExecutionContext) -> None:
-    if context.op_config["fails"]:
+    how = context.op_config["fails"]
+    if how == "failure":
         raise dg.Failure("BROKEN: it was told to")
+    if how == "coded":
+        try:
+            raise OSError("no such file")
+        except OSError as error:
+            raise SceneFailed("s1", "it cannot be read") from error
+    if how == "plain":
+        raise ValueError("seven is no colour")
 
 
 @dg.job(executor_def=dg.in_process_executor)
@@ -57,7 +66,7 @@ def board(instance: dg.DagsterInstance, database: Database) -> Board:
     return open_board(instance, database, event_marks, now_ms)
 
 
-def run_chore(instance: dg.DagsterInstance, *, fails: bool = False, **tags: str) -> str:
+def run_chore(instance: dg.DagsterInstance, *, fails: str = "", **tags: str) -> str:
     config = {**QUIET, "ops": {"work": {"config": {"fails": fails}}}}
     return chore.execute_in_process(instance=instance, tags=tags, run_config=config, raise_on_error=False).run_id
 
@@ -72,7 +81,7 @@ def job_of(run_id: str) -> str:
 
 
 def test_a_run_without_tags_is_a_job_named_after_it(instance: dg.DagsterInstance, board: Board) -> None:
-    run_id, failed = run_chore(instance), run_chore(instance, fails=True)
+    run_id, failed = run_chore(instance), run_chore(instance, fails="failure")
     job = board.find(job_of(run_id))
     assert job is not None
     assert (job.type, job.status, job.progress, job.workspace) == ("workflow.run", "done", 10_000, "default")
@@ -82,6 +91,20 @@ def test_a_run_without_tags_is_a_job_named_after_it(instance: dg.DagsterInstance
     assert (other.status, other.error) == ("failed", "BROKEN: it was told to")
     jobs, place = board.newest(Query("default"))
     assert ([job.id for job in jobs], place) == ([job_of(failed), job_of(run_id)], None)
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [("failure", "BROKEN: it was told to"), ("coded", "SCENE_RENDER_FAILED: s1: it cannot be read"), ("plain", "STEP_FAILED: ValueError: seven is no colour")],
+)
+def test_an_error_is_told_with_its_code_in_its_own_words(
+    instance: dg.DagsterInstance, board: Board, how: str, error: str
+) -> None:
+    run_id = run_chore(instance, fails=how)
+    assert (board.find(job_of(run_id)) or Job("", "")).error == error
+    # The run's own end says the same, should nothing else be left of its log.
+    (end,) = [event for event in DagsterRuns(instance, event_marks).events(run_id, None).events if event.kind == "run.failed"]
+    assert end.data["error"] in {None, error, error.replace("STEP_FAILED", "RUN_FAILED")}
 
 
 def test_tags_name_the_job_its_workspace_and_its_project(instance: dg.DagsterInstance, board: Board) -> None:
@@ -101,7 +124,7 @@ def test_tags_name_the_job_its_workspace_and_its_project(instance: dg.DagsterIns
 def again(instance: dg.DagsterInstance, parent: str) -> dg.JobExecutionResult:
     """Re-executed as Dagster's UI does: parent and root are noted, tags of ours only if the parent had them."""
     with dg.execute_job(
-        dg.reconstructable(_chore), instance=instance, run_config={**QUIET, "ops": {"work": {"config": {"fails": False}}}},
+        dg.reconstructable(_chore), instance=instance, run_config={**QUIET, "ops": {"work": {"config": {"fails": ""}}}},
         reexecution_options=dg.ReexecutionOptions(parent_run_id=parent), raise_on_error=False,
     ) as result:  # fmt: skip
         return result
@@ -112,7 +135,7 @@ def _chore() -> dg.JobDefinition:
 
 
 def test_reexecuted_without_tags_it_is_the_same_job_however_often(instance: dg.DagsterInstance, board: Board) -> None:
-    first = run_chore(instance, fails=True)
+    first = run_chore(instance, fails="failure")
     assert (board.find(job_of(first)) or Job("", "")).status == "failed"
     second = again(instance, first).run_id
     third = again(instance, second).run_id

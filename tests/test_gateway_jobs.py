@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,11 +21,16 @@ from sqlalchemy import func, select
 
 from tests.servers.engine import T0, Film
 from tests.servers.gateway import MOVIE, Gateway, gateway, new_id, order_of, until
+from tests.servers.reader import Reader
 from viralsync_pipelines.board import board as board_module
+from viralsync_pipelines.defs.home import event_marks
+from viralsync_pipelines.defs.instance import open_instance
 from viralsync_pipelines.errors import DatabaseUnavailable
 from viralsync_pipelines.gateway.app import MAX_BODY_BYTES
-from viralsync_pipelines.jobs.model import Status
+from viralsync_pipelines.jobs.orders import WORKSPACE_TAG
+from viralsync_pipelines.orchestrator.runs import open_board
 from viralsync_pipelines.render.registry import find_registered, find_version
+from viralsync_pipelines.settings import Settings
 from viralsync_pipelines.storage import tables
 from viralsync_pipelines.storage.database import Database
 from viralsync_pipelines.storage.local import LocalStore
@@ -954,12 +962,40 @@ def test_metrics_count_by_route_never_by_job(gate: Gateway, client: httpx.Client
     assert families["viralsync_streams"].samples[0].value == 0
 
 
-def test_a_run_that_somebody_launched_by_hand_belongs_to_the_workspace_default(gate: Gateway) -> None:
-    """As from Dagster's UI: no tag of ours on it."""
-    run_id = gate.runs.create(new_id(), type="workflow.run")
-    mine, other = gate.client(gate.key()), gate.client(gate.key("team"))
-    job_id = gate.runs.run(run_id).job_id
-    assert (mine.get(f"/v1/jobs/{job_id}").json()["type"], ids(walked(mine))) == ("workflow.run", [job_id])
-    assert told(other.get(f"/v1/jobs/{job_id}")) == (404, "JOB_NOT_FOUND")
-    assert walked(other) == []
-    assert {status.value for status in Status} >= {mine.get(f"/v1/jobs/{job_id}").json()["status"]}
+@dg.op
+def say(context):  # type: ignore[no-untyped-def]  # Dagster reads annotations, which are strings here
+    if context.run.tags.get("fail"):
+        raise dg.Failure("TOO_LATE: it is past midnight", allow_retries=False)
+
+
+@dg.job
+def launched_by_hand() -> None:
+    say()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::dagster.BetaWarning")
+def test_a_run_that_somebody_launched_by_hand_is_a_job_of_the_workspace_default(
+    database: Database, dagster_storage: Settings, tmp_path: Path
+) -> None:
+    """On a real Dagster instance, as from its UI: no tag of ours on it."""
+    with open_instance(dagster_storage, os.environ) as instance:
+        done = launched_by_hand.execute_in_process(instance=instance).run_id
+        failed = launched_by_hand.execute_in_process(instance=instance, tags={"fail": "yes"}, raise_on_error=False).run_id
+        teams = launched_by_hand.execute_in_process(instance=instance, tags={WORKSPACE_TAG: "team"}).run_id
+        board = open_board(instance, database, event_marks, lambda: time.time_ns() // 1_000_000)
+        with gateway(database, tmp_path, board=board) as gate:
+            mine, other = gate.client(gate.key()), gate.client(gate.key("team"))
+            job_ids = ["job_" + run_id.replace("-", "")[:12] for run_id in (failed, done)]
+            assert ids(walked(mine)) == job_ids
+            shown = [mine.get(f"/v1/jobs/{job_id}").json() for job_id in job_ids]
+            assert [(job["type"], job["status"]) for job in shown] == [("workflow.run", "failed"), ("workflow.run", "done")]
+            assert shown[0]["error"] == "TOO_LATE: it is past midnight"
+            assert shown[1]["links"]["dagster"] == f"http://127.0.0.1:3001/runs/{done}"
+            names = [event["name"] for event in mine.get(f"/v1/jobs/{job_ids[1]}/events").json()["events"]]
+            assert (names[0], names[-1]) == ("job.progress", "job.completed")
+            late = Reader(f"/v1/jobs/{job_ids[0]}/progress")
+            late.connect(mine)
+            assert [frame.event for frame in late.got] == ["job.sync", "job.failed"]
+            assert ids(walked(other)) == ["job_" + teams.replace("-", "")[:12]]
+            for job_id in job_ids:
+                assert told(other.get(f"/v1/jobs/{job_id}")) == (404, "JOB_NOT_FOUND")

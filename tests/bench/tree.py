@@ -37,7 +37,7 @@ def measure(command: Sequence[str], env: Mapping[str, str] | None = None, cwd: P
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _children_of(root: int) -> list[int]:
+def children_of(root: int) -> list[int]:
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -77,7 +77,7 @@ def _main(command: list[str]) -> None:
         pause = 0.25
         while not over.wait(pause):
             asked = time.monotonic()
-            sizes = [_resident(pid) for pid in _children_of(os.getpid())]
+            sizes = [_resident(pid) for pid in children_of(os.getpid())]
             if sizes:
                 peak[0], peak[1] = max(peak[0], sum(sizes)), max(peak[1], *sizes)
             pause = max(0.25, 100 * (time.monotonic() - asked))

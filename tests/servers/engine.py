@@ -146,7 +146,7 @@ class ScriptedLauncher:
         self.lose = 0
         self.hold: threading.Event | None = None
 
-    def launch(self, order: RenderOrder) -> str:
+    def launch(self, order: RenderOrder, *, resumed: bool = False) -> str:
         self._reach()
         tags = order.tags
         size = tags.get(orders.SIZE_TAG)

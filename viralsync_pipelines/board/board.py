@@ -190,7 +190,8 @@ class Board:
 
     def _jobs_of_runs(self, query: Query, looked: _Looked) -> Iterator[Job]:
         entries = (entry for entry in self._index.newest(query) if _may_fit(entry, query))
-        while chunk := list(islice(entries, _CHUNK)):
+        # No more than are wanted: each costs 0.7 ms when it is not in memory.
+        while chunk := list(islice(entries, min(_CHUNK, query.limit + 1))):
             yield from (family.job for family in self._folds.families(chunk) if _wanted(family.job, query))
             looked.count += len(chunk)
             if looked.count >= _MOST_LOOKED_AT:

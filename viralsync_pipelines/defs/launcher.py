@@ -2,7 +2,8 @@
 together with the server that started it stays "started" for ever.
 
 What belongs here: that answer, which the daemon asks for every ten seconds (run_monitoring in dagster.yaml). What does not: starting
-and ending runs, which is Dagster's own.
+and ending runs, which is Dagster's own. Beside the home modules the one that imports from `dagster._core`: what a launcher answers
+with, and what it is given, have no public path.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import dagster as dg
 
 from viralsync_pipelines.defs.part import parts_of
 from viralsync_pipelines.defs.resources import StudioResource, settings_now
 from viralsync_pipelines.defs.scratch import sweep_scratch
+from viralsync_pipelines.defs.shown import link_to, loudness_of, picture_of
 from viralsync_pipelines.defs.studio import Studio, scratch_root
 from viralsync_pipelines.defs.take import MOVIES, Take, at_work, failure_of, job_id_of, refusal_of, tell, wanted, within
 from viralsync_pipelines.errors import RenderError, SceneFailed, ViralsyncError
@@ -139,7 +139,7 @@ def _scene_metadata(desk: Studio, scene_id: str, clips: list[Clip]) -> dict[str,
         metadata["frames_per_second"] = round(max(clip.fps for clip in made), 1)
     shown = next((data for clip in reversed(clips) if (data := clip_picture(desk.store, clip.key)) is not None), None)
     if shown is not None:
-        metadata["thumbnail"] = _picture(shown)
+        metadata["thumbnail"] = picture_of(shown)
     return metadata
 
 
@@ -154,18 +154,12 @@ def mix_film_sound(context: dg.OpExecutionContext, plan: dict[str, str], studio:
             )
         except ViralsyncError as error:
             raise failure_of(error) from error
-    tell(context, f"{'found' if sound.hit else 'mixed'} the sound of {len(prepared.plan.mix.cues)} cues: {_loudness(sound)}")
+    tell(context, f"{'found' if sound.hit else 'mixed'} the sound of {len(prepared.plan.mix.cues)} cues: {loudness_of(sound)}")
     context.add_output_metadata(
         {"cache": "hit" if sound.hit else "miss", "cues": len(prepared.plan.mix.cues), "loudness_before": sound.before_lufs,
          "loudness": sound.lufs, "true_peak": sound.peak}
     )  # fmt: skip
     return sound.__dict__
-
-
-def _loudness(sound: deliver.SoundNotes) -> str:
-    if sound.lufs is None or sound.before_lufs is None:
-        return "silence"
-    return f"{sound.before_lufs:.1f} LUFS brought to {sound.lufs:.1f}, peak {sound.peak or 0.0:.1f} dBTP"
 
 
 @dg.op(description="Joins every planned clip and the sound by copying; a clip that is missing is an error, never a shorter film.")
@@ -199,7 +193,7 @@ def finalize_film(context: dg.OpExecutionContext, plan: dict[str, str], film: di
         except ViralsyncError as error:
             raise failure_of(error) from error
         link, poster = desk.store.url(delivery.output), desk.store.url(delivery.poster)
-    sheet, thumbnail = _picture(delivery.sheet_jpeg), _picture(delivery.thumbnail_jpeg)
+    sheet, thumbnail = picture_of(delivery.sheet_jpeg), picture_of(delivery.thumbnail_jpeg)
     facts = {"job": job, "key": delivery.output, "url": link, **deliver.output_facts(prepared, made)}
     tell(context, f"delivered {made.seconds:.2f} s of film, {facts['width']}x{facts['height']}, {made.size / 1e6:.1f} MB")
     for verdict in made.verdicts:
@@ -208,7 +202,7 @@ def finalize_film(context: dg.OpExecutionContext, plan: dict[str, str], film: di
         facts,
         "film",
         metadata={
-            "film": _link(link), "contact_sheet": sheet, "poster": _link(poster), "thumbnail": thumbnail,
+            "film": link_to(link), "contact_sheet": sheet, "poster": link_to(poster), "thumbnail": thumbnail,
             "duration_s": made.seconds, "frames": made.frames, "loudness_lufs": made.lufs, "true_peak_dbtp": made.peak,
             "size_bytes": made.size, "width": facts["width"], "height": facts["height"], "job": job, "key": delivery.output,
         },
@@ -219,31 +213,6 @@ def finalize_film(context: dg.OpExecutionContext, plan: dict[str, str], film: di
             passed=verdict.passed, asset_key=dg.AssetKey("movie"), check_name=verdict.name,
             metadata={"wanted": verdict.wanted, "found": verdict.found},
         )  # fmt: skip
-
-
-# The web UI shows pictures in a dialog of 1,160 pixels, and cuts off what is wider.
-_WIDEST = 1100
-
-
-def _picture(data: bytes) -> Any:
-    """A JPEG that the web UI shows. In the event itself: the UI has no way to a file of the store."""
-    from base64 import b64encode
-    from io import BytesIO
-
-    from PIL import Image
-
-    from viralsync_pipelines.render.previews import jpeg
-
-    image = Image.open(BytesIO(data))
-    if image.width > _WIDEST:
-        data = jpeg(image.resize((_WIDEST, round(image.height * _WIDEST / image.width))), 75)
-    return dg.MetadataValue.md(f"![picture](data:image/jpeg;base64,{b64encode(data).decode()})")
-
-
-def _link(url: str) -> Any:
-    """A link that a browser follows, or the path of a file: browsers follow no file: links from a web page."""
-    parts = urlsplit(url)
-    return dg.MetadataValue.path(unquote(parts.path)) if parts.scheme == "file" else dg.MetadataValue.url(url)
 
 
 @dg.graph_asset(

@@ -93,7 +93,9 @@ def submit(request: Request, order: RenderRequest, principal: Annotated[Principa
     with claimed(request, principal, order.model_dump(mode="json")) as claim:
         if claim.replayed is not None:
             return claim.replayed
-        if not (claim.resumed and deps.board.find(claim.job_id) is not None):
+        known = deps.board.entry(claim.job_id) if claim.resumed else None
+        # A run that was made and never queued, as when Dagster's web server died in between, is no job yet.
+        if known is None or known.last.status == "NOT_STARTED":
             _launch(deps, principal, order, claim)
         where = f"{base_of(deps, request)}/v1/jobs/{claim.job_id}"
         return claim.reply(202, {"jobId": claim.job_id, "status": "queued"}, {"Location": where, "Retry-After": "3"})
@@ -114,7 +116,8 @@ def _launch(deps: Deps, principal: Principal, order: RenderRequest, claim: Claim
         RenderOrder(
             claim.job_id, partition, document, order.variables, order.draft, (), options.qualityPreset, options.requestedConcurrency,
             tags=_tags(principal, order, claim.job_id, seconds, movie),
-        )
+        ),
+        resumed=claim.resumed,
     )  # fmt: skip
     if principal.workspace == DEFAULT_WORKSPACE:
         # So that Materialize in Dagster's UI makes the same film again.

@@ -47,9 +47,12 @@ class RenderOrder:
 class Launcher(Protocol):
     """Whoever reaches Dagster. Every method raises errors.RenderUnavailable (RENDER_UNAVAILABLE) when Dagster is away."""
 
-    def launch(self, order: RenderOrder) -> str:
+    def launch(self, order: RenderOrder, *, resumed: bool = False) -> str:
         """Put it into Dagster's queue and return the run's id. When the answer was lost: finds whether a run with this job's tag and
-        parent run is there before anything is sent again."""
+        parent run is there before anything is sent again.
+
+        resumed: somebody may have sent this order before and died; its run is looked for first.
+        """
 
     def again(self, run_id: str, *, tags: Mapping[str, str], changes: Mapping[str, Any], fresh: Sequence[str]) -> str:
         """Another run of the same job as `run_id`, everything taken over from it, its tags too; returns the new run's id.

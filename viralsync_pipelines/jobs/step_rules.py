@@ -93,9 +93,7 @@ def _retrying(family: Family, event: JobEvent) -> None:
             return
         error = text(event.data.get("error")) or f"STEP_FAILED: {event.step} failed"
         ended = Attempt(child.attempt, Status.FAILED, current_run(family), child.started_ms, event.at_ms, error)
-        if child.status is Status.QUEUED:
-            turn(family, child, event.at_ms, status=Status.RUNNING, started_ms=event.at_ms)
-        turn_again(family, family.children[child.id], event.at_ms, before=ended, retry_at_ms=retry_at, message="Will be tried again")
+        turn_again(family, child, event.at_ms, before=ended, retry_at_ms=retry_at, message="Will be tried again")
     family.notes["retries"][event.step] = retry_at
     family.change(retry_at_ms=min(family.notes["retries"].values()))
 

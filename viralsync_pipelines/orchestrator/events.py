@@ -34,6 +34,7 @@ TOLD = frozenset(
 # The only sign of it: an ENGINE_EVENT of the step with these words.
 _BLOCKED = re.compile(r"Step blocked by .*limit for pool (\S+)|Step blocked by .*concurrency")
 _CODED = re.compile(r"[A-Z][A-Z0-9_]{2,}: ")
+_CLASS = re.compile(r"^(?=[\w.]*[a-z])[\w.]+: (?=[A-Z][A-Z0-9_]+: )")
 _MOST_WORDS = 2_000
 # How Dagster words the end of runs of which it does not know why they ended. The last two are its monitoring's.
 _UNTOLD = ("Steps failed", "from outside the execution context", "Detected run worker status", "Run timed out due to taking longer than")
@@ -108,7 +109,7 @@ def _step_error(event: dg.DagsterEvent) -> str:
         return "STEP_KILLED: its process was killed from outside, for lack of memory perhaps; retry the job"
     if getattr(error, "cls_name", "") == "DagsterExecutionInterruptedError":
         return "STEP_INTERRUPTED: the server was stopped while it was at work; retry the job, what is finished is kept"
-    words = (told.description if told is not None else None) or _innermost(error) or event.message or ""
+    words = (told.description if told is not None else None) or _words_of(error) or event.message or ""
     return _coded(words, "STEP_FAILED")
 
 
@@ -117,22 +118,31 @@ def _run_error(event: dg.DagsterEvent) -> str | None:
     gone, or was never there, is failed by others who do not know why."""
     data: Any = event.event_specific_data
     error = getattr(data, "error", None)
-    words = _innermost(error) or event.message or ""
+    words = _words_of(error) or event.message or ""
     if error is None and any(known in words for known in _UNTOLD):
         return None
     return _coded(words, "RUN_FAILED")
 
 
-def _innermost(error: Any) -> str | None:
-    """The words of the exception that the others were raised from."""
-    while error is not None and getattr(error, "cause", None) is not None:
-        error = error.cause
-    return error.message.strip() if error is not None else None
+def _words_of(error: Any) -> str | None:
+    """Of an exception and those it was raised from: the words of the first one that tells a code, or else of the first that is not
+    Dagster's own wrapping."""
+    chain: list[Any] = []
+    while error is not None:
+        chain.append(error)
+        error = getattr(error, "cause", None)
+    coded = (each for each in chain if _CODED.match(_bare(each.message)))
+    own = (each for each in chain if not str(each.cls_name).startswith("Dagster"))
+    told = next(coded, None) or next(own, None) or (chain[-1] if chain else None)
+    return told.message.strip() if told is not None else None
 
 
 def _coded(words: str, code: str) -> str:
-    words = words.partition("\n\nStack Trace:")[0].strip()
-    # SerializableErrorInfo puts the class before the words of an exception.
-    bare = re.sub(r"^(?=[\w.]*[a-z])[\w.]+: (?=[A-Z][A-Z0-9_]+: )", "", words)
+    bare = _bare(words.partition("\n\nStack Trace:")[0])
     bare = bare if _CODED.match(bare) else f"{code}: {bare}"
     return bare[:_MOST_WORDS]
+
+
+def _bare(words: str) -> str:
+    """Without the class, which Dagster puts before the words of an exception, when a code follows it."""
+    return _CLASS.sub("", words.strip())
