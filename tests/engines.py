@@ -5,7 +5,7 @@ Importable by every test: `Engine` is a board.sources.RunSource.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,13 +32,14 @@ class Recorded:
 
 @dataclass
 class Engine:
-    """page: events in one page at most. calls: how often each question was asked."""
+    """page: events in one page at most. calls: how often each question was asked. falters: asked before each answer, raises for none."""
 
     page: int = 7
     now_ms: int = 1_800_000_000_000
     runs: dict[str, Recorded] = field(default_factory=dict)
     made: int = 0
     calls: dict[str, int] = field(default_factory=dict)
+    falters: Callable[[], None] | None = None
 
     def clock(self) -> int:
         return self.now_ms
@@ -89,6 +90,8 @@ class Engine:
     # ---- what the board asks -----------------------------------------------------------------------------------------
 
     def _asked(self, what: str) -> None:
+        if self.falters is not None:
+            self.falters()
         self.calls[what] = self.calls.get(what, 0) + 1
 
     def changed(self, since_ms: int | None) -> list[RunFacts]:

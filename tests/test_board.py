@@ -5,6 +5,7 @@ Over an engine in the test's hand that tells real recordings bit by bit; over Da
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
@@ -315,6 +316,34 @@ def test_two_readers_at_different_moments_give_every_change_the_same_number(seed
     assert heard[0] == heard[1] == board_over(engine).changes(job)
     assert [change.sequence for change in heard[0]] == list(range(1, len(heard[0]) + 1))
     assert heard[0][-1].job == boards[0].find(job)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds)
+def test_a_database_that_fails_in_the_middle_costs_no_change(seed: int) -> None:
+    dice = random.Random(seed)
+    engine = Engine(page=3)
+    tape = TAPES[dice.choice(["sqlite_retried", "sqlite_worker_killed", "sqlite_refused"])]
+    for attempt in range(len(tape.runs)):
+        engine.add(tape, 1, attempt=attempt)
+    board, job = board_over(engine), f"job_{1:012x}"
+    heard: list[Change] = []
+
+    def falter() -> None:
+        if dice.random() < 0.2:
+            raise ConnectionError
+
+    while True:
+        over = all(run.over for run in engine.runs.values())
+        for run in engine.runs.values():
+            engine.tell(run, dice.randrange(20))
+        engine.wait(1_500)
+        engine.falters = None if over else falter
+        with contextlib.suppress(ConnectionError):
+            heard += board.changes(job, heard[-1].sequence if heard else 0)
+        if over:
+            break
+    assert heard == board_over(engine).changes(job)
 
 
 def test_a_follower_that_lags_far_behind_is_told_everything_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

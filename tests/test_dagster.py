@@ -660,7 +660,9 @@ def test_nothing_but_the_home_modules_reaches_into_dagsters_insides() -> None:
     package = ROOT / "viralsync_pipelines"
     texts = {p.relative_to(package).as_posix(): p.read_text() for p in package.rglob("*.py")}
     found = {name for name, text in texts.items() if re.search(r"(from|import) dagster\._", text)}
-    assert found == {"defs/home.py", "defs/home_sqlite.py", "defs/home_postgres.py", "defs/launcher.py"}
+    # Each says why: storage and launcher classes have no public path.
+    homes = {"defs/home.py", "defs/home_sqlite.py", "defs/home_postgres.py", "defs/told_events.py", "defs/run_stamps.py"}
+    assert found == {*homes, "defs/launcher.py"}
 
 
 def test_the_definitions_are_valid_as_dagster_checks_them() -> None:

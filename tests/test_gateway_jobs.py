@@ -89,7 +89,7 @@ def test_a_submission_is_one_order_with_all_that_was_asked(gate: Gateway, client
     assert order.tags == {
         "viralsync/job_id": job_id, "viralsync/workspace": "default", "viralsync/project_id": "proj_abc123", "viralsync/channel": "shorts",
         "viralsync/callback_url": "https://93.184.216.34/hook?x=1", "viralsync/queue": "night", "viralsync/plan.selfhosted": "default",
-        "viralsync/size": "90", "dagster/priority": "5",
+        "viralsync/size": "90", "viralsync/draft": "true", "dagster/priority": "5",
     }  # fmt: skip
     assert (order.job_id, order.partition, order.variables, order.draft) == (job_id, "intro", {"name": "Zoë"}, True)
     assert (order.preset, order.concurrency, order.fresh) == ("turbo", 7, ())
@@ -98,7 +98,7 @@ def test_a_submission_is_one_order_with_all_that_was_asked(gate: Gateway, client
     assert find_registered(gate.store, "intro") == (MOVIE, "")
     shown = client.get(answer.headers["location"]).json()
     assert (shown["jobId"], shown["status"], shown["type"], shown["title"]) == (job_id, "queued", "render.movie", "intro")
-    assert shown["payload"] == {"projectId": "proj_abc123", "movieId": "intro", "channel": "shorts"}
+    assert shown["payload"] == {"projectId": "proj_abc123", "movieId": "intro", "channel": "shorts", "draft": True}
     assert shown["queue"] == {"position": 1, "total": 1, "queueName": "night"}
 
 

@@ -148,13 +148,16 @@ class ScriptedLauncher:
 
     def launch(self, order: RenderOrder, *, resumed: bool = False) -> str:
         self._reach()
+        there = [run for run in self.runs.runs_of(order.job_id) if run.status != "NOT_STARTED"]
+        if resumed and there:
+            return there[0].run_id
         tags = order.tags
         size = tags.get(orders.SIZE_TAG)
         run_id = self.runs.create(
             order.job_id, workspace=tags.get(orders.WORKSPACE_TAG, "default"), project_id=tags.get(orders.PROJECT_TAG),
             channel=tags.get(orders.CHANNEL_TAG), queue=tags.get(orders.QUEUE_TAG, "default"),
             priority=int(tags.get(orders.PRIORITY_TAG, "0")), size=int(size) if size else None, partition=order.partition,
-            callback_url=tags.get(orders.CALLBACK_TAG),
+            callback_url=tags.get(orders.CALLBACK_TAG), draft=orders.DRAFT_TAG in tags,
         )  # fmt: skip
         self.orders.append(order)
         return self._answer(run_id)
@@ -163,7 +166,7 @@ class ScriptedLauncher:
         self._reach()
         run = self.runs.run(run_id)
         self.agains.append((run_id, dict(changes), tuple(fresh)))
-        kept = ("type", "workspace", "parent_id", "project_id", "channel", "queue", "priority", "size", "partition", "callback_url")
+        kept = ("type", "workspace", "parent_id", "project_id", "channel", "queue", "priority", "size", "partition", "callback_url", "draft")
         return self._answer(self.runs.create(run.job_id, **{name: getattr(run, name) for name in kept}))
 
     def cancel(self, run_id: str, *, force: bool = False) -> bool:

@@ -57,20 +57,24 @@ class Folded:
         with self.lock:
             if self.runs != [run.run_id for run in runs[: len(self.runs)]]:
                 self._start_over()
-            while self.attempt < len(runs):
-                run = runs[self.attempt]
-                made += self._begin(run)
-                if not self.over:
-                    made += self._read_run(run, source, marks)
-                if not self.over or self.attempt + 1 == len(runs):
-                    break
-                self.attempt, self.cursor, self.mark, self.over = self.attempt + 1, None, None, False
-            self.changes.extend(made)
+            try:
+                while self.attempt < len(runs):
+                    run = runs[self.attempt]
+                    self._begin(run, made)
+                    if not self.over:
+                        self._read_run(run, source, marks, made)
+                    if not self.over or self.attempt + 1 == len(runs):
+                        break
+                    self.attempt, self.cursor, self.mark, self.over = self.attempt + 1, None, None, False
+            finally:
+                # Also when the source fails in the middle: what was folded is not folded again.
+                self.changes.extend(made)
         return made
 
     def _start_over(self) -> None:
         """A run that was taken in is not there any more, or another came to light before it."""
-        self.family, self.attempt, self.cursor, self.mark, self.over = None, 0, None, None, False
+        # The old family stays until the new one is there: others look at it without the lock.
+        self.attempt, self.cursor, self.mark, self.over = 0, None, None, False
         self.runs.clear()
         self.changes.clear()
 
@@ -78,23 +82,24 @@ class Folded:
         """Whether everything is read, for as long as the job is not tried again."""
         return self.over and self.runs == [run.run_id for run in entry.runs]
 
-    def _begin(self, run: RunFacts) -> list[Change]:
+    def _begin(self, run: RunFacts, made: list[Change]) -> None:
         if self.attempt < len(self.runs):
-            return []
+            return
+        first = not self.runs
         self.runs.append(run.run_id)
         event = run.as_event()
-        if self.family is None:
+        if first or self.family is None:
             self.family, changes = begin(event)
-            return changes
-        return fold(self.family, event)
+            made += changes
+        else:
+            made += fold(self.family, event)
 
-    def _read_run(self, run: RunFacts, source: RunSource, marks: Mapping[str, object] | None) -> list[Change]:
+    def _read_run(self, run: RunFacts, source: RunSource, marks: Mapping[str, object] | None, made: list[Change]) -> None:
         family = self.family
         assert family is not None  # noqa: S101 - _begin made it
         mark = (marks if marks is not None and run.run_id in marks else source.marks([run.run_id])).get(run.run_id)
         if mark is not None and mark == self.mark and not run.ended:
-            return []
-        made: list[Change] = []
+            return
         while True:
             page = source.events(run.run_id, self.cursor)
             self.cursor = page.cursor
@@ -107,7 +112,6 @@ class Folded:
             # Its end is in the run's record alone, as when its log was cut off.
             made += fold(family, _end_of(run))
         self.over = family.job.status.terminal
-        return made
 
 
 def _end_of(run: RunFacts) -> JobEvent:
@@ -180,7 +184,7 @@ class Folds:
                 folded = self._kept[job_id] = Folded()
             self._kept.move_to_end(job_id)
             if len(self._kept) > _KEPT_JOBS:
-                # Those at work stay as long as can be: one that has ended is loaded in 0.5 ms, one at work is read anew, event by event.
+                # Those at work stay as long as can be: one that has ended is loaded in a millisecond, one at work is read anew.
                 ended = next((known for known, one in self._kept.items() if one.over), None)
                 if ended is not None:
                     del self._kept[ended]

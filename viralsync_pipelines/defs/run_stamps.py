@@ -1,4 +1,4 @@
-"""Which runs have changed lately, without reading them: Dagster parses every run that it finds, 0.15 ms each.
+"""Which runs have changed lately, without reading them: Dagster parses every run that it finds, 0.2 ms each.
 
 What belongs here: the query. What does not: what becomes of it (orchestrator/runs.py). One of the modules that import from
 `dagster._core`: storage classes have no public path.

@@ -145,7 +145,7 @@ class Hub:
             try:
                 found = await asyncio.to_thread(self._poll, list(self._readers), dict(self._seen))
                 ending = {root for root, changes in found.items() if changes and changes[-1].job.status.terminal}
-                # Each job in a turn of its own: all 50 in one would hold changes up by a quarter of a second.
+                # Each job in a turn of its own: read all in one, 50 would hold changes up: 2 ms of CPU each.
                 due = {root for root in self._readers if (turn + crc32(root.encode())) % _PRINTED_EVERY == 0}
                 lines = await self._printed(due | ending, ending)
                 failures = 0
