@@ -15,7 +15,7 @@ from dataclasses import dataclass
 LIFETIME_MS = 300_000
 _VERSION = "v1"
 # Far above what is minted; anything longer is not worth a look.
-_LONGEST = 1_000
+_LONGEST = 4_000
 
 
 @dataclass(frozen=True)
