@@ -11,11 +11,21 @@ from typing import Any
 import uvicorn
 
 
+def listening_socket() -> socket.socket:
+    """Bound already: whoever connects early waits in the queue, and nobody else gets the port.
+
+    Said to be TCP's: for sockets that do not say so asyncio leaves it to the kernel to send small pieces late, 40 ms for each reply.
+    """
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.bind(("127.0.0.1", 0))
+    made.listen(128)
+    return made
+
+
 @contextmanager
 def served(app: Any) -> Iterator[str]:
     """The application's address, http://127.0.0.1:port; it answers at once."""
-    # Bound here: whoever connects early waits in the queue, and nobody else gets the port.
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with listening_socket() as listening:
         config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="uvicorn")

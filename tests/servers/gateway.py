@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import uvicorn
 
+from tests.servers.app import listening_socket
 from tests.servers.engine import Clock, Film, ScriptedLauncher, ScriptedOutput, ScriptedRuns
 from viralsync_pipelines.board.board import Board
 from viralsync_pipelines.board.reported import ReportedJobs
@@ -122,8 +123,7 @@ def gateway(database: Database, folder: Path, *, send_buffer: int | None = None,
 def serving(made: Gateway, send_buffer: int | None = None) -> Iterator[None]:
     """At made.url until the block ends; streams that are still open then are ended first. send_buffer: bytes that the kernel takes off
     the server's hands before a reader reads them; by default some MB."""
-    # Bound here: whoever connects early waits in the queue, and nobody else gets the port.
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with listening_socket() as listening:
         if send_buffer is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         made.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -164,7 +164,7 @@ def main(home: str) -> None:
     database.migrate()
     made = built(database, Path(home))
     film = made.film().start()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with listening_socket() as listening:
         # Longer than any test waits: whatever is still open then would hold the process up.
         server = uvicorn.Server(uvicorn.Config(made.app, log_config=None, access_log=False, timeout_graceful_shutdown=600))
         print(f"http://127.0.0.1:{listening.getsockname()[1]}", made.runs.run(film.run_id).job_id, flush=True)

@@ -18,6 +18,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from viralsync_pipelines.board.printed import Place
+from viralsync_pipelines.errors import DatabaseError
 from viralsync_pipelines.gateway.auth import Principal, still_welcome, viewer
 from viralsync_pipelines.gateway.deps import Deps, deps_of
 from viralsync_pipelines.gateway.faults import Refused, documented
@@ -148,6 +149,8 @@ class _Stream:
             batch = await subscription.next(_PRINTED_EVERY_S if self.place is not None else _ASKED_EVERY_S)
             if batch is None or not await still_welcome(self.deps, self.principal):
                 return
+            if not batch.changes and await self._is_gone():
+                return
             new = [change for change in batch.changes if change.sequence > self.last]
             self.last = new[-1].sequence if new else self.last
             mine = [change for change in new if self._mine(change)]
@@ -164,6 +167,17 @@ class _Stream:
                 yield b"".join(self._worded(change) for change in mine)
             if over:
                 return
+
+    async def _is_gone(self) -> bool:
+        """Whether a job that a program reports was forgotten when its time was over; runs' jobs end before they can be deleted."""
+        board = self.deps.board
+        if board.known(self.root) is not None:
+            return False
+        try:
+            return await asyncio.to_thread(board.root_of, self.root) is None
+        except DatabaseError:
+            # It cannot be told just now.
+            return False
 
     def _own(self, lines: Sequence[Line]) -> Sequence[Line]:
         """Those of a family's lines that this job printed; the last one bears the place from which all others come."""
