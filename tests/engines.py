@@ -99,9 +99,6 @@ class Engine:
         found = [run.facts for run in self.runs.values() if since_ms is None or run.facts.updated_ms > since_ms]
         return sorted(found, key=lambda facts: facts.updated_ms)
 
-    def of_job(self, job_id: str) -> list[RunFacts]:
-        return [run.facts for run in self.runs.values() if run.facts.job_id == job_id]
-
     def count(self) -> int:
         self._asked("count")
         return len(self.runs)

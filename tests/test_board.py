@@ -209,8 +209,8 @@ def test_children_of_a_job_are_its_steps_in_the_films_order_and_jobs_of_its_work
 
 
 def test_a_filter_that_hardly_anything_fits_gives_short_pages_and_a_place_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viralsync_pipelines.board.board._MOST_LOOKED_AT", 10)
-    monkeypatch.setattr("viralsync_pipelines.board.board._CHUNK", 4)
+    monkeypatch.setattr("viralsync_pipelines.board.lists._MOST_LOOKED_AT", 10)
+    monkeypatch.setattr("viralsync_pipelines.board.lists._CHUNK", 4)
     engine = Engine()
     for number in range(50):
         engine.finish(engine.add(TAPES["sqlite_refused" if number else "sqlite_narrated_in_ui"], number))

@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 from tests.servers.engine import T0, Film
 from tests.servers.gateway import MOVIE, Gateway, gateway, new_id, order_of, until
 from tests.servers.reader import Reader
-from viralsync_pipelines.board import board as board_module
+from viralsync_pipelines.board import lists
 from viralsync_pipelines.defs.home import event_marks
 from viralsync_pipelines.defs.instance import open_instance
 from viralsync_pipelines.errors import DatabaseUnavailable
@@ -391,8 +391,8 @@ def test_a_filter_that_fits_hardly_any_job_gives_short_pages_and_loses_none(
     gate: Gateway, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page looks at so many jobs and no more; here at 40, of a board that reads 8 at a time."""
-    monkeypatch.setattr(board_module, "_MOST_LOOKED_AT", 40)
-    monkeypatch.setattr(board_module, "_CHUNK", 8)
+    monkeypatch.setattr(lists, "_MOST_LOOKED_AT", 40)
+    monkeypatch.setattr(lists, "_CHUNK", 8)
     chance = random.Random(4)
     wanted: list[str] = []
     scenes: list[str] = []

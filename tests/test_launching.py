@@ -318,9 +318,13 @@ def test_what_a_step_says_of_its_progress_is_read_back(scene: int, frame: int, t
     assert parse_progress(line) == parse_progress(f"12:00 {line}\n") == (scene, frame, total, fps)
 
 
-@given(st.text())
-def test_other_lines_are_no_progress(line: str) -> None:
-    assert parse_progress(line) is None or "frames a second" in line
+@given(st.integers(0, 9), st.text(st.characters(exclude_categories=("Nd",)), max_size=8))
+def test_other_lines_are_no_progress(place: int, other: str) -> None:
+    words = progress_line(2, 45, 90, 30.0).split()
+    assert parse_progress(" ".join(words)) == (2, 45, 90, 30.0)
+    changed = " ".join((*words[:place], f"{other}-", *words[place + 1 :]))
+    assert parse_progress(changed) is None
+    assert parse_progress(other) is None
 
 
 # ---- ending ----------------------------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from standardwebhooks import Webhook
 from tests.servers.receiver import Receiver, receiver
 from viralsync_pipelines.board.deliveries import Sender
 from viralsync_pipelines.board.index import Entry
-from viralsync_pipelines.board.outgoing import FIRST_LOOK_MS, LOOK_S, OVERLAP_MS, collect, collect_job, enqueue, output_url_at
+from viralsync_pipelines.board.outgoing import FIRST_LOOK_MS, LOOK_S, OVERLAP_MS, collect, collect_job, enqueue
 from viralsync_pipelines.board.outgoing import Receiver as Told
+from viralsync_pipelines.board.results import output_url_at
 from viralsync_pipelines.board.sources import RunFacts
 from viralsync_pipelines.defs import callbacks
 from viralsync_pipelines.defs.callbacks import Post, callbacks_sensor, new_post

@@ -396,9 +396,6 @@ class NoRuns:
     def changed(self, since_ms: int | None) -> list[Any]:
         return []
 
-    def of_job(self, job_id: str) -> list[Any]:
-        return []
-
     def count(self) -> int:
         return 0
 

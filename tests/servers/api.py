@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.servers.playing import PlayServer, playing
 
 Behaviour = Callable[["Exchange"], None]
 
@@ -34,7 +36,7 @@ class Exchange(BaseHTTPRequestHandler):
     """One request, `asked`, and the means to answer it."""
 
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: PlayServer
     asked: Asked
 
     def _do(self) -> None:
@@ -81,15 +83,6 @@ class Exchange(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-    owner: Api
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # broken connections are part of the play
-
-
 class Api:
     """`routes` maps "GET /v1/jobs" to a behaviour and may be changed at any time; `asked` lists requests; `stop` ends what waits."""
 
@@ -102,17 +95,8 @@ class Api:
 
 @contextmanager
 def api_server() -> Iterator[Api]:
-    server = _Server(("127.0.0.1", 0), Exchange)
-    server.owner = Api(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server.owner
-    finally:
-        server.owner.stop.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with playing(Exchange, Api) as owner:
+        yield owner
 
 
 def nobody() -> str:

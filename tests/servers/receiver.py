@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.servers.playing import PlayServer, playing
 
 Behaviour = Callable[["Exchange"], None]
 
@@ -30,7 +32,7 @@ class Received:
 
 class Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: PlayServer
 
     def do_POST(self) -> None:
         owner = self.server.owner
@@ -59,15 +61,6 @@ class Exchange(BaseHTTPRequestHandler):
     @property
     def stop(self) -> threading.Event:
         return self.server.owner.stop
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-    owner: Receiver
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # broken connections are part of the play
 
 
 class Receiver:
@@ -106,17 +99,8 @@ class Receiver:
 @contextmanager
 def receiver() -> Iterator[Receiver]:
     """Run until the block ends. Endless behaviours end with it."""
-    server = _Server(("127.0.0.1", 0), Exchange)
-    server.owner = Receiver(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server.owner
-    finally:
-        server.owner.stop.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with playing(Exchange, Receiver) as owner:
+        yield owner
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Behaviour:

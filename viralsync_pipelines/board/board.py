@@ -5,25 +5,17 @@ What belongs here: putting runs and reported jobs together. What does not: HTTP,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
-from heapq import merge
-from itertools import islice
+from collections.abc import Callable, Collection, Mapping
 
 from viralsync_pipelines.board.folds import Folds, Snapshots
 from viralsync_pipelines.board.index import Entry, Index
+from viralsync_pipelines.board.lists import Page, newest_first, newest_jobs, newest_steps, wanted
 from viralsync_pipelines.board.sources import NoReports, Query, ReportSource, RunSource
 from viralsync_pipelines.jobs.eta import Estimate, estimate
 from viralsync_pipelines.jobs.family import Family
 from viralsync_pipelines.jobs.kinds import CHILD_TYPES, parent_of_child
 from viralsync_pipelines.jobs.model import Change, Job
 from viralsync_pipelines.jobs.view import Surroundings
-
-_ENDS = {"SUCCESS": "done", "FAILURE": "failed", "CANCELED": "cancelled"}
-# Entries whose families are loaded together while a list is put together.
-_CHUNK = 32
-# A page looks at so many jobs at most; a filter that fits hardly any gives short pages, and a cursor to go on from.
-_MOST_LOOKED_AT = 2_000
 
 
 class Board:
@@ -124,7 +116,7 @@ class Board:
         for root, entry in entries.items():
             family = self._folds.family(entry, marks)
             if family.sequence > after.get(root, 0):
-                found[root] = self._folds.changes(entry, after.get(root, 0))
+                found[root] = self._folds.changes(entry, after.get(root, 0), marks)
         others = [root for root in root_ids if root not in entries]
         if others:
             found |= self._reported_since(others, after)
@@ -153,31 +145,21 @@ class Board:
 
     # ---- lists -------------------------------------------------------------------------------------------------------
 
-    def newest(self, query: Query) -> tuple[list[Job], tuple[int, str] | None]:
+    def newest(self, query: Query) -> Page:
         """Jobs that fit, newest first, and where to go on, or None at the end."""
         self.sync()
         if query.parent is not None:
             return self._of_parent(query)
         if query.types is not None and query.types <= CHILD_TYPES:
-            return self._steps(query)
-        looked = _Looked()
-        reported = iter(self._reports.newest(query, query.limit + 1))
-        runs = self._jobs_of_runs(query, looked)
-        found = list(islice(merge(runs, reported, key=_newest_first), query.limit + 1))
-        if looked.stopped_at is not None:
-            # Behind that place there may be runs' jobs between those that programs reported.
-            found = [job for job in found if (job.created_ms, job.id) >= looked.stopped_at]
-        if len(found) > query.limit:
-            last = found[query.limit - 1]
-            return found[: query.limit], (last.created_ms, last.id)
-        return found, looked.stopped_at
+            return newest_steps(self._index, self._folds, query)
+        return newest_jobs(self._index, self._folds, self._reports, query)
 
-    def _of_parent(self, query: Query) -> tuple[list[Job], tuple[int, str] | None]:
+    def _of_parent(self, query: Query) -> Page:
         if self.entry(query.parent or "") is None:
             jobs = self._reports.newest(query, query.limit + 1)
         else:
             children = [job for job in self.children(query.parent or "") if job.workspace == query.workspace]
-            jobs = sorted((job for job in children if _wanted(job, query) and self._is_of(job, query)), key=_newest_first)
+            jobs = sorted((job for job in children if wanted(job, query) and self._is_of(job, query)), key=newest_first)
             if query.before is not None:
                 jobs = [job for job in jobs if (job.created_ms, job.id) < query.before]
         more = jobs[query.limit - 1 : query.limit] if len(jobs) > query.limit else []
@@ -187,39 +169,6 @@ class Board:
         """Whether a job's run, a step's that of its job, has the project and the channel that are asked for."""
         entry = self._index.entry(parent_of_child(job.id) or job.id)
         return entry is not None and query.project_id in {None, entry.first.project_id} and query.channel in {None, entry.first.channel}
-
-    def _jobs_of_runs(self, query: Query, looked: _Looked) -> Iterator[Job]:
-        entries = (entry for entry in self._index.newest(query) if _may_fit(entry, query))
-        # No more than are wanted: each costs 0.7 ms when it is not in memory.
-        while chunk := list(islice(entries, min(_CHUNK, query.limit + 1))):
-            yield from (family.job for family in self._folds.families(chunk) if _wanted(family.job, query))
-            looked.count += len(chunk)
-            if looked.count >= _MOST_LOOKED_AT:
-                looked.stopped_at = chunk[-1].key
-                return
-
-    def _steps(self, query: Query) -> tuple[list[Job], tuple[int, str] | None]:
-        """Steps of whatever job: by their jobs, newest first, and among a job's steps the greatest id first.
-
-        The place to go on from is the job's time with the step's id.
-        """
-        at, after = query.before or (0, "")
-        parent = parent_of_child(after) or after
-        past = replace(query, before=(at, parent + "\x7f") if query.before is not None else None, from_ms=None, to_ms=None)
-        found: list[tuple[Job, int]] = []
-        for looked, entry in enumerate(self._index.newest(past), 1):
-            (family,) = self._folds.families([entry])
-            steps = sorted(family.children.values(), key=lambda child: child.id, reverse=True)
-            left = [job for job in steps if (entry.job_id != parent or job.id < after) and _wanted(job, query)]
-            found += [(job, entry.first.created_ms) for job in left]
-            if len(found) > query.limit or looked >= _MOST_LOOKED_AT:
-                shown = found[: query.limit]
-                if len(found) > query.limit:
-                    return [job for job, _ in shown], (shown[-1][1], shown[-1][0].id)
-                # All of this job's steps were looked at; steps go on after the least of them.
-                least = steps[-1].id if steps else entry.job_id
-                return [job for job, _ in shown], (entry.first.created_ms, least)
-        return [job for job, _ in found], None
 
     # ---- what surrounds a job ----------------------------------------------------------------------------------------
 
@@ -239,26 +188,3 @@ class Board:
         elapsed = max(0, now - job.started_ms) if job.started_ms is not None else 0
         past = self._index.durations(job.type, entry.first.size)
         return estimate(past, elapsed_ms=elapsed, progress=job.progress, now_ms=now)
-
-
-class _Looked:
-    count = 0
-    stopped_at: tuple[int, str] | None = None
-
-
-def _newest_first(job: Job) -> tuple[int, tuple[int, ...]]:
-    # Ids backwards: among jobs of one millisecond the greater id comes first, as (created, id) descending says.
-    return -job.created_ms, tuple(-ord(char) for char in job.id)
-
-
-def _may_fit(entry: Entry, query: Query) -> bool:
-    """Judged by the run's record; a job that is not at its end there may have come to it since."""
-    if not query.wants_type(entry.first.type):
-        return False
-    return query.statuses is None or not all(run.ended for run in entry.runs) or _ENDS[entry.last.status] in query.statuses
-
-
-def _wanted(job: Job, query: Query) -> bool:
-    fits = query.statuses is None or job.status.value in query.statuses
-    return fits and query.wants_type(job.type) and query.wants_time(job.created_ms)
-

@@ -150,14 +150,10 @@ class Folds:
         self._save(ended)
         return found
 
-    def read(self, entry: Entry, marks: Mapping[str, object] | None = None) -> list[Change]:
-        """Changes since anybody in this process last looked."""
-        return self._folded(entry.job_id).read(entry, self._source, marks)
-
-    def changes(self, entry: Entry, after: int) -> list[Change]:
+    def changes(self, entry: Entry, after: int, marks: Mapping[str, object] | None = None) -> list[Change]:
         """Every change with a number above `after`."""
         folded = self._folded(entry.job_id)
-        folded.read(entry, self._source)
+        folded.read(entry, self._source, marks)
         with folded.lock:
             kept = list(folded.changes)
             sequence = folded.family.sequence if folded.family is not None else 0

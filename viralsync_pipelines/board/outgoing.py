@@ -34,7 +34,6 @@ FIRST_LOOK_MS = 7 * 86_400_000
 # One look gives up its place after so long; the next goes on where it stopped.
 LOOK_S = 10.0
 _MOST_AGAIN = 200
-_OUTPUTS = "outputs/"
 
 _log = logging.getLogger("viralsync.callbacks")
 
@@ -179,17 +178,6 @@ def seconds_of(job: Job) -> float:
         return 0.0
     length = (job.media or {}).get("duration")
     return float(length) if isinstance(length, int | float) else 0.0
-
-
-def output_url_at(base: str) -> OutputUrl:
-    """Addresses of results as the gateway at `base` has them: its own file of a film, and what a program reported as it stands."""
-
-    def output_url(job: Job) -> str | None:
-        if job.output is None or not job.output.startswith(_OUTPUTS):
-            return job.output
-        return f"{base.rstrip('/')}/v1/jobs/{job.id}/files/{job.output.rpartition('/')[2]}"
-
-    return output_url
 
 
 def _changed_ms(entry: Entry) -> int:

@@ -79,9 +79,6 @@ class RunSource(Protocol):
     def changed(self, since_ms: int | None) -> list[RunFacts]:
         """Runs made or changed since then, oldest change first; every run for None."""
 
-    def of_job(self, job_id: str) -> list[RunFacts]:
-        """Every run of one job that says so by its tag."""
-
     def count(self) -> int:
         """How many runs there are: fewer than before when some were deleted."""
 

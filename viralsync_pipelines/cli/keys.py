@@ -97,15 +97,14 @@ def secret_command(args: argparse.Namespace, settings: Settings) -> int:
 @contextmanager
 def _accounts(settings: Settings) -> Iterator[Accounts]:
     """The accounts of this studio, its tables brought up to date: keys are often the first thing anybody makes."""
-    import time
-
+    from viralsync_pipelines.cli.gateway import now_ms
     from viralsync_pipelines.storage.accounts import AccountError, Accounts
     from viralsync_pipelines.storage.database import open_database
 
     database = open_database(settings.database_url, settings.home)
     try:
         database.migrate()
-        yield Accounts(database, lambda: time.time_ns() // 1_000_000)
+        yield Accounts(database, now_ms)
     except AccountError as error:
         raise ArgumentsWrong(error.message, code=error.code) from error
     finally:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import dagster as dg
 
 from viralsync_pipelines.board.deliveries import Sender, deliver_due
-from viralsync_pipelines.board.outgoing import Jobs, collect, output_url_at
+from viralsync_pipelines.board.outgoing import Jobs, collect
+from viralsync_pipelines.board.results import output_url_at
 from viralsync_pipelines.defs.resources import settings_now
 from viralsync_pipelines.errors import DatabaseBehind
 from viralsync_pipelines.jobs.callbacks import OutputUrl
@@ -19,8 +20,6 @@ from viralsync_pipelines.storage.database import Database
 
 # Dagster gives a tick 60 s: ten for looking, these, and fifteen for the last requests begun.
 SENDING_S = 20.0
-# Where the gateway is when API_BASE_URL does not say.
-LOCAL_GATEWAY = "http://127.0.0.1:3000"
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def new_post(instance: dg.DagsterInstance) -> Post:
         allow=settings.allow_hosts,
     )  # fmt: skip
     board = open_board(instance, database, event_marks, now_ms)
-    return Post(board, database, sender, output_url_at(settings.api_base_url or LOCAL_GATEWAY))
+    return Post(board, database, sender, output_url_at(settings.api_base_url))
 
 
 def now_ms() -> int:

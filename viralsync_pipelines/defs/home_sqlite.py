@@ -52,7 +52,7 @@ class SqliteEvents(ToldEvents, SqliteEventLogStorage):
         with self._db_lock:
             engine = self._engines.of(self.conn_string_for_shard(shard))
             if shard not in self._initialized_dbs:
-                if not self._blanks.lay(Path(self.path_for_shard(shard))):
+                if not self._blanks.lay(Path(self.path_for_shard(shard))) and not _is_made(engine):
                     self._initdb(engine)
                 self._initialized_dbs.add(shard)
             with engine.connect() as connection, connection.begin():
@@ -127,6 +127,16 @@ class Engines:
             for (process, _), engine in self._open.items():
                 engine.dispose(close=process == os.getpid())
             self._open.clear()
+
+
+def _is_made(engine: sqlalchemy.Engine) -> bool:
+    """Whether the tables are there and stamped, which Dagster does last. It asks the same by way of Alembic's machinery: a third of the
+    5.3 ms of CPU that opening a run's log took, for each step of a film and each log that is read."""
+    try:
+        with engine.connect() as connection:
+            return connection.execute(sqlalchemy.text("SELECT 1 FROM alembic_version")).first() is not None
+    except sqlalchemy.exc.OperationalError:
+        return False
 
 
 def _relax(connection: Any, _: Any) -> None:

@@ -81,5 +81,3 @@ def build_app(deps: Deps, *, heartbeat_s: float = HEARTBEAT_S, cors_origins: Seq
             expose_headers=list(_SHOWN), max_age=3600,
         )  # fmt: skip
     return app
-
-

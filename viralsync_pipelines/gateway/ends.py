@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from viralsync_pipelines.board.index import Entry
-from viralsync_pipelines.board.outgoing import collect_job, output_url_at
+from viralsync_pipelines.board.outgoing import collect_job
+from viralsync_pipelines.board.results import output_url_at
 from viralsync_pipelines.errors import Problem
 from viralsync_pipelines.gateway.auth import Principal
 from viralsync_pipelines.gateway.deps import Deps
@@ -112,7 +113,7 @@ def delete_job(deps: Deps, job: Job) -> None:
             if not run.ended:
                 raise Refused(409, "INVALID_STATE", f"{job.id} is being tried again; cancel it first, or wait for its end")
         # What its receiver has not been told yet, and what it cost, is known only while Dagster knows the job.
-        collect_job(deps.board, deps.database, entry, output_url_at(deps.api_base_url or ""), deps.now_ms())
+        collect_job(deps.board, deps.database, entry, output_url_at(deps.api_base_url), deps.now_ms())
         # Dagster first: when it is away nothing has been deleted yet. Without its runs there is no job any more.
         for run in reversed(entry.runs):
             deps.launcher.forget(run.run_id)

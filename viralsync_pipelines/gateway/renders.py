@@ -35,6 +35,7 @@ from viralsync_pipelines.jobs.orders import (
     WORKSPACE_TAG,
     RenderOrder,
 )
+from viralsync_pipelines.movie.document import child
 from viralsync_pipelines.movie.spec import Movie
 from viralsync_pipelines.render.places import parse
 from viralsync_pipelines.render.prepare import movie_id_of, read_spec
@@ -182,9 +183,9 @@ def foreign_sources(deps: Deps, principal: Principal, document: Mapping[str, Any
     while waiting:
         node, at = waiting.pop()
         if isinstance(node, Mapping):
-            waiting += [(value, f"{at}/{str(key).replace('~', '~0').replace('/', '~1')}") for key, value in node.items()]
+            waiting += [(value, child(at, key)) for key, value in node.items()]
         elif isinstance(node, list):
-            waiting += [(value, f"{at}/{number}") for number, value in enumerate(node)]
+            waiting += [(value, child(at, number)) for number, value in enumerate(node)]
         elif isinstance(node, str):
             fault = _foreign(deps, principal, node)
             if fault is not None:

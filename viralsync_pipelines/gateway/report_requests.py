@@ -5,7 +5,6 @@ What belongs here: the bodies of the routes in reports.py. What does not: when a
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,6 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from viralsync_pipelines.board.reported import METADATA_BYTES
+from viralsync_pipelines.gateway.values import plain_json
 from viralsync_pipelines.jobs.kinds import ASSET_TYPES, CHILD_TYPES, JOB_TYPES, domain_of
 from viralsync_pipelines.jobs.reported_rules import MOST_CHILDREN, MOST_WEIGHT
 
@@ -47,26 +47,13 @@ def _engines_own(job_type: str) -> str:
 
 def _at_most(most: int) -> AfterValidator:
     def check(value: dict[str, Any]) -> dict[str, Any]:
-        if _deeper_than(_MOST_LEVELS, value):
-            raise ValueError(f"this is nested too deep; use fewer than {_MOST_LEVELS} levels")
-        try:
-            size = len(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
-        except ValueError:
-            # Python reads NaN and half a surrogate pair, which no JSON has.
-            raise ValueError("this is no JSON: it has a number that is none, or half a character; leave that out") from None
+        size = len(plain_json(value, _MOST_LEVELS))
         if size > most:
             told = "this has {size} bytes as JSON, of at most {most}; keep it elsewhere, and its address here"
             raise PydanticCustomError("too_long", told, {"size": size, "most": most})
         return value
 
     return AfterValidator(check)
-
-
-def _deeper_than(levels: int, value: Any) -> bool:
-    level = [value]
-    for _ in range(levels):
-        level = [each for node in level for each in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())]
-    return bool(level)
 
 
 JobType = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PATTERN), AfterValidator(_engines_own)]

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import Request
 
+from viralsync_pipelines.board.results import output_url_at
 from viralsync_pipelines.gateway.auth import Principal
 from viralsync_pipelines.gateway.deps import Deps
 from viralsync_pipelines.gateway.faults import Refused
@@ -17,8 +18,6 @@ from viralsync_pipelines.jobs.family import Family
 from viralsync_pipelines.jobs.kinds import parent_of_child
 from viralsync_pipelines.jobs.model import Job
 from viralsync_pipelines.jobs.view import job_object
-
-_OUTPUTS = "outputs/"
 
 
 def base_of(deps: Deps, request: Request) -> str:
@@ -56,17 +55,8 @@ def shown(deps: Deps, base: str, job: Job) -> dict[str, Any]:
     entry = deps.board.known(job.id)
     run = job.attempts[-1].run_id if job.attempts else (entry.last.run_id if entry is not None else "")
     dagster = f"{deps.dagster_url}/runs/{run}" if deps.dagster_url and run and entry is not None else None
-    around = deps.board.surroundings(job, output_url=output_url(deps, base, job), base=base, dagster_url=dagster)
+    around = deps.board.surroundings(job, output_url=output_url_at(base)(job), base=base, dagster_url=dagster)
     return job_object(job, around)
-
-
-def output_url(deps: Deps, base: str, job: Job) -> str | None:
-    """Where the result is: a file of this job behind this gateway, or the address that a program reported."""
-    if job.output is None:
-        return None
-    if not job.output.startswith(_OUTPUTS):
-        return job.output
-    return f"{base}/v1/jobs/{job.id}/files/{job.output.rpartition('/')[2]}"
 
 
 def etag_of(job: Job, body: Mapping[str, Any]) -> str:

@@ -6,11 +6,13 @@ What belongs here: bodies, query parameters and headers of the API. What does no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 
 from viralsync_pipelines.errors import Problem
+from viralsync_pipelines.movie.document import child
 
 MOST = 100
 # pydantic's error types on the left, codes users may rely on to the right; the same as a movie's. What is not listed is VALUE_INVALID.
@@ -75,7 +77,7 @@ def pointer_into(body: Any, loc: Sequence[Any], *, missing: bool = False) -> str
 
 
 def _joined(parts: Sequence[Any]) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    return reduce(child, parts, "")
 
 
 def _told(kind: str, said: str) -> str:

@@ -23,14 +23,19 @@ def too_deep(value: Any, most_levels: int = MOST_LEVELS) -> bool:
     return True
 
 
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    if too_deep(value):
-        raise ValueError(f"this is nested too deep; use fewer than {MOST_LEVELS} levels")
+def plain_json(value: dict[str, Any], most_levels: int = MOST_LEVELS) -> bytes:
+    """The value as JSON without blanks. Raises ValueError, in words for whoever sent it, for what is nested too deep or is no JSON."""
+    if too_deep(value, most_levels):
+        raise ValueError(f"this is nested too deep; use fewer than {most_levels} levels")
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except ValueError:
         # Python reads NaN and half a surrogate pair, which no JSON has.
         raise ValueError("this is no JSON: it has a number that is none, or half a character; leave that out") from None
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    plain_json(value)
     return value
 
 

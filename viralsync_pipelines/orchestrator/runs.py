@@ -77,10 +77,6 @@ class DagsterRuns:
                 return sorted(found, key=lambda run: run.updated_ms)
             cursor = records[-1].dagster_run.run_id
 
-    def of_job(self, job_id: str) -> list[RunFacts]:
-        records = self._instance.get_run_records(dg.RunsFilter(tags={JOB_TAG: job_id}), ascending=True)
-        return [facts_of(record) for record in records]
-
     def count(self) -> int:
         return self._instance.get_runs_count()
 
