@@ -223,7 +223,6 @@ def test_facts_of_a_run_are_what_dagster_says(instance: dg.DagsterInstance) -> N
     assert source.changed(facts.updated_ms - 1) == [facts]
     assert source.changed(now_ms() + 1_000) == []
     assert source.count() == 1
-    assert source.of_job(facts.job_id) == []  # only those that say so by a tag
 
 
 def test_events_are_read_on_from_where_one_stopped(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
