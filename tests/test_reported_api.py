@@ -35,9 +35,6 @@ class OneRun:
     def changed(self, since_ms: int | None) -> list[RunFacts]:
         return [RunFacts("run", 1, DAGSTERS, "render.movie", "STARTED", T0, T0, T0, workspace="mine")] if since_ms is None else []
 
-    def of_job(self, job_id: str) -> list[RunFacts]:
-        return []
-
     def count(self) -> int:
         return 1
 

@@ -104,10 +104,6 @@ class ScriptedRuns:
             found = [run for run in self._runs.values() if since_ms is None or run.updated_ms > since_ms]
         return sorted(found, key=lambda run: run.updated_ms)
 
-    def of_job(self, job_id: str) -> list[RunFacts]:
-        self._check()
-        return self.runs_of(job_id)
-
     def count(self) -> int:
         self._check()
         return len(self._runs)
