@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the settings of the machine it runs on, and none writes outside its own folder."""
+    from viralsync_pipelines.settings import PROVIDER_KEYS
+
     for name in list(os.environ):
-        if name.startswith(("VIRALSYNC_", "S3_", "AWS_", "DAGSTER_", "PG")) or name in {"DATABASE_URL", "API_BASE_URL"}:
+        ours = name.startswith(("VIRALSYNC_", "S3_", "AWS_", "DAGSTER_", "PG")) or name in {"DATABASE_URL", *PROVIDER_KEYS}
+        if ours or name.endswith("_BASE_URL"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("VIRALSYNC_HOME", str(tmp_path / "home"))
 

@@ -22,7 +22,7 @@ from sqlalchemy import exc, func, insert, select, text, update
 from tests.servers.postgres import PostgresServer
 from viralsync_pipelines.errors import DatabaseBehind, DatabaseError, DatabaseTooNew, DatabaseUnavailable, SettingsError
 from viralsync_pipelines.settings import Settings
-from viralsync_pipelines.storage import connections, tables
+from viralsync_pipelines.storage import connections, ledger_tables, tables
 from viralsync_pipelines.storage.connections import open_postgres, postgres_url
 from viralsync_pipelines.storage.database import FILE, VERSION_TABLE, Database, insert_once, open_database
 
@@ -187,7 +187,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(database: Database) 
         context = MigrationContext.configure(
             connection, opts={"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
         )
-        assert compare_metadata(context, tables.metadata) == []
+        assert compare_metadata(context, ledger_tables.metadata) == []
 
 
 def test_migrations_are_numbered_without_a_gap() -> None:

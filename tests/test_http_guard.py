@@ -143,6 +143,16 @@ def test_a_redirect_into_a_private_network_is_refused(server: MediaServer, clien
         assert inside.seen == []
 
 
+def test_a_key_goes_to_the_server_that_was_asked_and_to_no_other(server: MediaServer) -> None:
+    with media_server() as other, open_client(allow=("127.0.0.1",)) as both:
+        server.routes["/go"], server.routes["/on"] = redirect("/on"), redirect(other.url("/file"))
+        other.routes["/file"] = body(b"picture")
+        with stream(both, server.url("/go"), headers={"If-None-Match": "x"}, secret={"X-Key": "secret"}, plain_http=True) as answer:
+            assert answer.read() == b"picture"
+        assert [headers.get("x-key") for _, headers in server.seen] == ["secret", "secret"]
+        assert [(headers.get("x-key"), headers.get("if-none-match")) for _, headers in other.seen] == [(None, "x")]
+
+
 def test_the_address_that_was_judged_is_the_one_connected_to(server: MediaServer) -> None:
     """DNS rebinding: a name that is public when asked first and loopback when asked again reaches nothing."""
     server.routes["/"] = body(b"secret")

@@ -78,15 +78,16 @@ def _rebuild(cls: type[ViralsyncError], args: tuple[object, ...], state: dict[st
 
 
 class MovieInvalid(ViralsyncError):
-    """The document has faults; `problems` lists every one of them."""
+    """The document has faults; `problems` lists every one of them. what: the document is, in a word."""
 
     code = "VALIDATION_ERROR"
+    what = "movie"
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         lines = "".join(f"\n  {p.pointer or '/'}  {p.code}: {p.message}" for p in self.problems)
         count = len(self.problems)
-        super().__init__(f"the movie has {count} problem{'' if count == 1 else 's'}:{lines}")
+        super().__init__(f"the {self.what} has {count} problem{'' if count == 1 else 's'}:{lines}")
 
 
 class SourceError(ViralsyncError):

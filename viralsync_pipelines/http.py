@@ -86,19 +86,22 @@ def open_client(
 
 @contextmanager
 def stream(
-    client: httpx.Client, url: str, *, headers: Mapping[str, str] | None = None, plain_http: bool = False
-) -> Iterator[httpx.Response]:
+    client: httpx.Client, url: str, *, headers: Mapping[str, str] | None = None, secret: Mapping[str, str] | None = None,
+    plain_http: bool = False,
+) -> Iterator[httpx.Response]:  # fmt: skip
     """GET `url`, following up to MAX_REDIRECTS hops, each one checked anew. The answer is 200 or 304, its body not yet read.
 
     http:// is refused unless `plain_http`; from https a redirect never leads down to http, whatever is allowed.
+    secret: headers such as a key, for the server that is asked; a redirect to another one goes without them.
     Raises Transient and Permanent, also while the body is read.
     """
     seen: list[str] = []
-    place = _parsed(url)
+    place = first = _parsed(url)
     with _judged(shown(url)):
         while True:
             _check_scheme(place, seen, plain_http)
-            request = client.build_request("GET", place, headers={"Accept-Encoding": "identity", **(headers or {})})
+            told = secret if secret and (place.scheme, place.host, place.port) == (first.scheme, first.host, first.port) else {}
+            request = client.build_request("GET", place, headers={"Accept-Encoding": "identity", **(headers or {}), **told})
             answer = client.send(request, stream=True)
             try:
                 onward = answer.headers.get("location") if answer.status_code in {301, 302, 303, 307, 308} else None

@@ -13,6 +13,19 @@ from urllib.parse import urlsplit
 
 from viralsync_pipelines.errors import SettingsError
 
+PROVIDER_KEYS = (
+    "REPLICATE_API_TOKEN", "FAL_KEY", "FAL_WEBHOOK_USER_ID", "GOOGLE_GENERATIVE_AI_API_KEY", "OPENAI_API_KEY", "ELEVENLABS_API_KEY",
+    "ELEVENLABS_WEBHOOK_SECRET", "RUNWAYML_API_SECRET", "LUMAAI_API_KEY", "HEYGEN_API_KEY", "HEYGEN_WEBHOOK_SECRET",
+)  # fmt: skip
+_PROVIDERS = frozenset(
+    {"replicate", "fal", "fal_rest", "google", "google_keys", "vertex", "openai", "elevenlabs", "runway", "luma", "heygen", "sandbox"}
+)  # fmt: skip
+# Environment name -> field, factor to its unit, least and most.
+_WAITS: Mapping[str, tuple[str, float, float, float]] = {
+    "VIRALSYNC_POLL_INITIAL_S": ("initial_ms", 1000, 0.1, 3600), "VIRALSYNC_POLL_FACTOR": ("factor", 1, 1, 10),
+    "VIRALSYNC_POLL_CEILING_S": ("ceiling_ms", 1000, 0.1, 3600), "VIRALSYNC_POLL_MOST": ("most", 1, 1, 100_000),
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -24,6 +37,10 @@ class Settings:
     keep_days, keep_cache_days: how long ended jobs and unused cached files are kept by the nightly clean-up (VIRALSYNC_KEEP_DAYS,
     VIRALSYNC_KEEP_CACHE_DAYS); None is for ever. api_url, api_key: the gateway that `viralsync jobs` asks (VIRALSYNC_API_URL,
     VIRALSYNC_API_KEY). cors_origins: web sites whose pages may use the API (VIRALSYNC_CORS_ORIGINS, separated by ",").
+    provider_keys: of providers of generated media, by the environment's names. provider_bases: other addresses of their APIs
+    (<SERVICE>_BASE_URL), by provider. models_file: models of one's own (VIRALSYNC_MODELS). poll_waits: how providers are polled
+    (VIRALSYNC_POLL_INITIAL_S, _FACTOR, _CEILING_S, _MOST). local_gateway: the gateway as programs of this machine reach it
+    (VIRALSYNC_LOCAL_URL).
     """
 
     home: Path
@@ -44,6 +61,11 @@ class Settings:
     api_url: str | None = None
     api_key: str | None = dataclasses.field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()
+    provider_keys: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    provider_bases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    models_file: Path | None = None
+    poll_waits: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    local_gateway: str | None = None
 
     @staticmethod
     def from_env(environ: Mapping[str, str], *, cwd: Path) -> Settings:
@@ -74,6 +96,11 @@ class Settings:
             cors_origins=_origins(environ.get("VIRALSYNC_CORS_ORIGINS")),
             api_url=environ.get("VIRALSYNC_API_URL") or None,
             api_key=environ.get("VIRALSYNC_API_KEY") or None,
+            provider_keys={name: environ[name] for name in PROVIDER_KEYS if environ.get(name)},
+            provider_bases=_bases(environ),
+            models_file=cwd / Path(environ["VIRALSYNC_MODELS"]).expanduser() if environ.get("VIRALSYNC_MODELS") else None,
+            poll_waits=_waits(environ),
+            local_gateway=_base_url(environ.get("VIRALSYNC_LOCAL_URL"), "VIRALSYNC_LOCAL_URL"),
         )
 
     @property
@@ -104,12 +131,39 @@ def _origins(value: str | None) -> tuple[str, ...]:
     return origins
 
 
-def _base_url(value: str | None) -> str | None:
+def _base_url(value: str | None, name: str = "API_BASE_URL") -> str | None:
     if not value:
         return None
     if not value.startswith(("http://", "https://")):
-        raise SettingsError(f"API_BASE_URL is {value!r}; write the gateway's public address, such as https://api.example.com")
+        raise SettingsError(f"{name} is {value!r}; write the gateway's public address, such as https://api.example.com")
     return value.rstrip("/")
+
+
+def _bases(environ: Mapping[str, str]) -> dict[str, str]:
+    """Addresses of APIs by provider: FAL_BASE_URL is fal's, FAL_REST_BASE_URL fal_rest's."""
+    found = {}
+    for name, value in environ.items():
+        provider = name.removesuffix("_BASE_URL").lower()
+        if name.endswith("_BASE_URL") and provider in _PROVIDERS and value:
+            found[provider] = _base_url(value, name) or ""
+    return found
+
+
+def _waits(environ: Mapping[str, str]) -> dict[str, float]:
+    """For generate.waits.Waits."""
+    found: dict[str, float] = {}
+    for name, (field, factor, least, most) in _WAITS.items():
+        value = environ.get(name)
+        if not value:
+            continue
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not least <= number <= most:
+            raise SettingsError(f"{name} is {value!r}; write a number from {least:g} to {most:g}")
+        found[field] = number if factor == 1 and field == "factor" else round(number * factor)
+    return found
 
 
 def _database_url(value: str | None) -> str | None:

@@ -20,8 +20,10 @@ from viralsync_pipelines.board.sources import Query
 from viralsync_pipelines.errors import JobNotFound, Problem, ReportRefused
 from viralsync_pipelines.jobs import reported_moves as moves
 from viralsync_pipelines.jobs import reported_rules as rules
+from viralsync_pipelines.jobs.callbacks import OutputUrl
 from viralsync_pipelines.jobs.family import Family
 from viralsync_pipelines.jobs.fold import begin, fold
+from viralsync_pipelines.jobs.ledger_rules import of_ledger
 from viralsync_pipelines.jobs.model import Change, Job, Status
 from viralsync_pipelines.storage import reports
 from viralsync_pipelines.storage.reports import ReportedRow, ReportRow
@@ -43,8 +45,12 @@ class ReportedJobs:
     ReportRefused for what may not happen to it now.
     """
 
-    def __init__(self, database: Database, now_ms: Callable[[], int], folds: ReportFolds | None = None) -> None:
+    def __init__(
+        self, database: Database, now_ms: Callable[[], int], folds: ReportFolds | None = None, *, output_url: OutputUrl | None = None
+    ) -> None:  # fmt: skip
         self._database, self._now_ms = database, now_ms
+        # In callbacks: the address that a job's program reported, as it is, unless somebody knows more of it.
+        self._output_url = output_url or (lambda job: job.output)
         self.folds = folds or ReportFolds()
 
     # ---- reporting ---------------------------------------------------------------------------------------------------
@@ -56,26 +62,34 @@ class ReportedJobs:
     def create_family(self, new: NewJob, children: Sequence[NewJob] = ()) -> Family:
         """A job with these children, all at once or not at all."""
         now = self._now_ms()
-        root = row_of(new, new, now)
-        family_rows = [row_of(child, new, now) for child in children]
+        with self._database.writing() as connection:
+            folded = self.create_in(connection, new, children, now)
+            if folded is None:
+                _, _, folded = self._open(connection, new.id, new.workspace)
+        self.folds.keep(new.id, folded)
+        return folded.family
+
+    def create_in(self, connection: Connection, new: NewJob, children: Sequence[NewJob], now_ms: int) -> FoldedReports | None:
+        """The same in the caller's transaction, who hands what comes of it to `folds.keep` once that is committed; None when the id is
+        there already."""
+        root = row_of(new, new, now_ms)
+        family_rows = [row_of(child, new, now_ms) for child in children]
         pairs = zip((new, *children), (root, *family_rows), strict=True)
         rows = [first_event(each, row, seq) for seq, (each, row) in enumerate(pairs, 1)]
-        with self._database.writing() as connection:
-            if reports.add_row(connection, root):
-                if children:
-                    reports.add_rows(connection, family_rows)
-                folded, made = taken(None, rows)
-                reports.append(connection, rows, {})
-                self._tell(connection, root, made, now)
-            else:
-                _, _, folded = self._open(connection, root.id, new.workspace)
-        self.folds.keep(root.id, folded)
-        return folded.family
+        if not reports.add_row(connection, root):
+            return None
+        if children:
+            reports.add_rows(connection, family_rows)
+        folded, made = taken(None, rows)
+        reports.append(connection, rows, {})
+        self.tell_in(connection, root, made, now_ms)
+        return folded
 
     def _create_child(self, new: NewJob, parent_id: str) -> Job:
         with self._database.writing() as connection:
             there = reports.find_row(connection, new.id, self._now_ms())
             parent, root, folded = self._open(connection, parent_id, new.workspace)
+            _refuse_ledgers(folded, parent_id)
             if there is not None and there.parent_id == parent.id:
                 return folded.member(there.id)
             if parent.parent_id is not None:
@@ -92,7 +106,7 @@ class ReportedJobs:
                 raise ReportRefused(f"{parent.id} has a child with index {new.index} already, {taken_by}; give each its own.")
             if not reports.add_row(connection, mine):
                 raise ReportRefused(f"{new.id} is there already.")
-            after = self._append(connection, root, folded, row)
+            after = self.append_in(connection, root, folded, row)
         self.folds.keep(root.id, after)
         return after.member(new.id)
 
@@ -122,11 +136,12 @@ class ReportedJobs:
     def _take(self, job_id: str, kind: str, data: Mapping[str, Any], workspace: str | None = None) -> Job:
         with self._database.writing() as connection:
             _, root, folded = self._open(connection, job_id, workspace)
+            _refuse_ledgers(folded, job_id)
             row = event_row(root.id, folded.seq + 1, job_id, kind, self._at(folded, job_id), data)
             _refuse(folded, row)
             if kind == moves.PROGRESS:
                 _check_metadata(folded.member(job_id), data)
-            after = self._append(connection, root, folded, row)
+            after = self.append_in(connection, root, folded, row)
         self.folds.keep(root.id, after)
         return after.member(job_id)
 
@@ -143,7 +158,8 @@ class ReportedJobs:
         family = folded.family
         return max(self._now_ms(), family.job.updated_ms, family.children[job_id].updated_ms if job_id in family.children else 0)
 
-    def _append(self, connection: Connection, root: ReportedRow, folded: FoldedReports, row: ReportRow) -> FoldedReports:
+    def append_in(self, connection: Connection, root: ReportedRow, folded: FoldedReports, row: ReportRow) -> FoldedReports:
+        """Take an event in, of a family whose root this transaction has locked."""
         after, made = taken(folded, [row])
         if not made:
             # Reported once more, as it was: nothing to keep.
@@ -151,15 +167,14 @@ class ReportedJobs:
         jobs = {change.job.id: change.job for change in made}
         moved = {each: job.status.value for each, job in jobs.items() if _status_in(folded.family, each) is not job.status}
         reports.append(connection, [row], moved)
-        self._tell(connection, root, made, row.at_ms)
+        self.tell_in(connection, root, made, row.at_ms)
         return after
 
-    def _tell(self, connection: Connection, root: ReportedRow, made: Sequence[Change], now_ms: int) -> None:
+    def tell_in(self, connection: Connection, root: ReportedRow, made: Sequence[Change], now_ms: int) -> None:
         """Callbacks of the jobs that changed, committed with the change."""
         called = reports.callbacks_of(connection, {change.job.id for change in made}) if made else {}
         for job_id, url in called.items():
-            # The address that its program reported, as it is.
-            enqueue(connection, Receiver(job_id, root.workspace, url), made, lambda job: job.output, now_ms)
+            enqueue(connection, Receiver(job_id, root.workspace, url), made, self._output_url, now_ms)
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
@@ -229,6 +244,12 @@ class ReportedJobs:
 def _status_in(family: Family, job_id: str) -> Status | None:
     job = family.job if job_id == family.job.id else family.children.get(job_id)
     return job.status if job is not None else Status.QUEUED
+
+
+def _refuse_ledgers(folded: FoldedReports, job_id: str) -> None:
+    if of_ledger(folded.member(job_id)):
+        told = "is a part of an execution, whose progress is told by itself; report on jobs that were made with POST /v1/jobs"
+        raise ReportRefused(f"{job_id} {told}")
 
 
 def _refuse(folded: FoldedReports, row: ReportRow) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from viralsync_pipelines.jobs.family import Family
+from viralsync_pipelines.jobs.ledger_rules import fold_ledger, is_of_ledger
 from viralsync_pipelines.jobs.model import Change, JobEvent
 from viralsync_pipelines.jobs.reported_rules import born_of_report, fold_reported
 from viralsync_pipelines.jobs.run_rules import born_of_run, fold_run, is_of_run
@@ -27,6 +28,8 @@ def fold(family: Family, event: JobEvent) -> list[Change]:
     """Take one event in; the visible changes it makes, each with its number. Never raises: what cannot be understood changes nothing."""
     if is_of_run(family):
         fold_run(family, event)
+    elif is_of_ledger(event):
+        fold_ledger(family, event)
     else:
         fold_reported(family, event)
     return family.settle(event.at_ms)

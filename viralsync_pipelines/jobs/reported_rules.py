@@ -5,7 +5,7 @@ What belongs here: rules for kinds `report.*`. What does not: which may come whe
 
 Kinds, with their data. `step` is a child's id in events about a child, "" in events about the job itself.
     report.created        job, type, workspace, title, payload, queue, stage, estimatedMs, expiresMs;
-                          of a parent: childCount, childProgressMode, onChildFailure ("fail" | "continue")
+                          of a parent: childCount, childProgressMode, onChildFailure ("fail" | "continue" | "finish")
     report.child_created  index, type, title, payload, queue, stage, estimatedMs, weight
     report.progress       progress (0 to 100), message, queue, stage, estimatedMs, metadata (merged into payload.metadata)
     report.completed      result, message
@@ -15,7 +15,8 @@ Kinds, with their data. `step` is a child's id in events about a child, "" in ev
 
 A parent's progress and end come from its children, over their declared number: one that is not there yet counts as queued.
 With onChildFailure `fail` it fails with the first child that fails, and its other children may still report. With `continue` it
-ends with the last of them: done when any succeeded. A cancelled child is one that did not succeed.
+ends with the last of them: done when any succeeded. With `finish`, too, but failed when any failed. A cancelled child is one that did
+not succeed.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ def born_of_report(event: JobEvent) -> Family:
     mode = data.get("childProgressMode")
     family = Family(
         Job(
-            **_described(data, event.at_ms), id=text(data.get("job")), workspace=text(data.get("workspace")) or "default",
+            **described(data, event.at_ms), id=text(data.get("job")), workspace=text(data.get("workspace")) or "default",
             counts=Counts(total=declared, queued=declared) if declared else None,
             mode=Mode(mode) if mode in [each.value for each in Mode] else Mode.AVERAGE, expires_ms=whole(data.get("expiresMs")),
         )
     )  # fmt: skip
     family.notes = {"continue": data.get("onChildFailure") == "continue"}
+    if data.get("onChildFailure") == "finish":
+        family.notes["finish"] = True
     family.expect(declared)
     return family
 
@@ -59,7 +62,7 @@ def fold_reported(family: Family, event: JobEvent) -> None:
 # ---- the job and its children ----------------------------------------------------------------------------------------
 
 
-def _described(data: Mapping[str, Any], at_ms: int) -> dict[str, Any]:
+def described(data: Mapping[str, Any], at_ms: int) -> dict[str, Any]:
     """What a job and a child have in common when they are created."""
     return {
         "type": text(data.get("type")) or "workflow.run", "title": text(data.get("title")), "payload": mapping(data.get("payload")) or {},
@@ -72,24 +75,24 @@ def _child_created(family: Family, event: JobEvent) -> None:
     root, data = family.job, event.data
     weight = min(MOST_WEIGHT, max(1, whole(data.get("weight")) or 1)) if root.mode is Mode.WEIGHTED else 1
     child = Job(
-        **_described(data, event.at_ms), id=event.step, workspace=root.workspace, parent_id=root.id,
+        **described(data, event.at_ms), id=event.step, workspace=root.workspace, parent_id=root.id,
         index=max(0, whole(data.get("index")) or 0), weight=weight, expires_ms=root.expires_ms,
     )  # fmt: skip
     family.add_child(child, event.at_ms)
 
 
-def _change(family: Family, job: Job, at_ms: int, values: Mapping[str, Any]) -> None:
+def change(family: Family, job: Job, at_ms: int, values: Mapping[str, Any]) -> None:
     if job.id == family.job.id:
         family.change(**values)
     else:
         family.change_child(job.id, at_ms, **values)
 
 
-def _current(family: Family, event: JobEvent) -> Job:
+def current(family: Family, event: JobEvent) -> Job:
     return family.children[event.step] if event.step else family.job
 
 
-def _begun(job: Job, at_ms: int) -> dict[str, Any]:
+def begun(job: Job, at_ms: int) -> dict[str, Any]:
     """A queued job begins. A parent begins itself when it reports before its children do."""
     values: dict[str, Any] = {"status": Status.RUNNING, "started_ms": at_ms, "queue": None}
     expected = whole(job.payload.get("estimatedDuration"))
@@ -103,12 +106,12 @@ def _attempt(job: Job, **values: Any) -> dict[str, Any]:
 
 
 def _progress(family: Family, event: JobEvent) -> None:
-    data, job = event.data, _current(family, event)
+    data, job = event.data, current(family, event)
     share, queue = number(data.get("progress")), queue_of(data.get("queue"))
     values: dict[str, Any] = {}
     # A job that only tells its place in a queue has not begun.
     if job.status is Status.QUEUED and (queue is None or share):
-        values |= _begun(job, event.at_ms)
+        values |= begun(job, event.at_ms)
     if queue is not None or job.status is not Status.QUEUED:
         values["queue"] = queue
     if share is not None and job.counts is None:
@@ -121,8 +124,8 @@ def _progress(family: Family, event: JobEvent) -> None:
     more = mapping(data.get("metadata"))
     if more:
         values["payload"] = {**job.payload, "metadata": merged(job, more)}
-    _change(family, job, event.at_ms, values)
-    _follow(family, event)
+    change(family, job, event.at_ms, values)
+    follow(family, event)
 
 
 def merged(job: Job, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,11 +138,11 @@ def merged(job: Job, more: Mapping[str, Any]) -> dict[str, Any]:
 
 def _completed(family: Family, event: JobEvent) -> None:
     data, at_ms = event.data, event.at_ms
-    if _current(family, event).status is Status.QUEUED:
-        _change(family, _current(family, event), at_ms, _begun(_current(family, event), at_ms))
+    if current(family, event).status is Status.QUEUED:
+        change(family, current(family, event), at_ms, begun(current(family, event), at_ms))
         if not event.step:
             family.commit(at_ms)
-    job = _current(family, event)
+    job = current(family, event)
     result = mapping(data.get("result"))
     url = text((result or {}).get("url"))
     # Nothing else is an address: a store key here would be shown as a file of the engine's.
@@ -147,8 +150,8 @@ def _completed(family: Family, event: JobEvent) -> None:
     values: dict[str, Any] = {"progress": WHOLE, "result": result, "output": output}
     if isinstance(data.get("message"), str):
         values["message"] = data["message"]
-    _end(family, job, at_ms, Status.DONE, values)
-    _follow(family, event)
+    end(family, job, at_ms, Status.DONE, values)
+    follow(family, event)
 
 
 def _failed(family: Family, event: JobEvent) -> None:
@@ -159,8 +162,8 @@ def _failed(family: Family, event: JobEvent) -> None:
         "code": code, "message": message, "details": mapping(data.get("details")),
         "retryable": retryable if isinstance(retryable, bool) else None,
     }  # fmt: skip
-    _end(family, _current(family, event), event.at_ms, Status.FAILED, {"error": f"{code}: {message}", "result": {"error": told}})
-    _follow(family, event, failed=event.step)
+    end(family, current(family, event), event.at_ms, Status.FAILED, {"error": f"{code}: {message}", "result": {"error": told}})
+    follow(family, event, failed=event.step)
 
 
 def _cancelled(family: Family, event: JobEvent) -> None:
@@ -168,66 +171,89 @@ def _cancelled(family: Family, event: JobEvent) -> None:
     if not event.step:
         for child in list(family.children.values()):
             if not child.status.terminal:
-                _end(family, child, event.at_ms, Status.CANCELLED, asked)
-    _end(family, _current(family, event), event.at_ms, Status.CANCELLED, asked)
-    _follow(family, event)
+                end(family, child, event.at_ms, Status.CANCELLED, asked)
+    end(family, current(family, event), event.at_ms, Status.CANCELLED, asked)
+    follow(family, event)
 
 
-def _end(family: Family, job: Job, at_ms: int, status: Status, values: Mapping[str, Any]) -> None:
+def end(family: Family, job: Job, at_ms: int, status: Status, values: Mapping[str, Any]) -> None:
     attempt = _attempt(job, status=status, finished_ms=at_ms, error=values.get("error"))
-    _change(family, job, at_ms, {"status": status, "finished_ms": at_ms, "queue": None, **attempt, **values})
+    change(family, job, at_ms, {"status": status, "finished_ms": at_ms, "queue": None, **attempt, **values})
 
 
-def _follow(family: Family, event: JobEvent, *, failed: str = "") -> None:
+def follow(family: Family, event: JobEvent, *, failed: str = "") -> None:
     """The parent after something happened to its children. failed: the child that failed just now."""
     if family.job.counts is None or family.status.terminal:
         return
     tally, at_ms = family.tally, event.at_ms
     if tally["succeeded"] + tally["failed"] + tally["running"] and family.status is not Status.WAITING:
         if family.wanted("started_ms") is None:
-            family.change(**_begun(family.job, at_ms))
+            family.change(**begun(family.job, at_ms))
         family.change(status=Status.WAITING)
     # Not the whole before it is done, though all children may say that they have done everything.
     family.change(progress=min(WHOLE - 1, family.children_progress(family.job.mode)))
     ended = tally["succeeded"] + tally["failed"] + tally["cancelled"] == tally["total"]
-    goes_on: bool = family.notes["continue"]
-    if not ended and (goes_on or not failed):
+    goes_on, to_the_end = bool(family.notes["continue"]), bool(family.notes.get("finish"))
+    if not ended and (goes_on or to_the_end or not failed):
         return
     if family.job.status is Status.QUEUED and family.status is Status.WAITING:
         family.commit(at_ms)
     job = family.job
-    told = {"result": {name: tally[name] for name in ("total", "succeeded", "failed", "cancelled")}}
+    told: dict[str, Any] = {"result": {name: tally[name] for name in ("total", "succeeded", "failed", "cancelled")}}
     if tally["succeeded"] == tally["total"] or (ended and goes_on and tally["succeeded"]):
-        _end(family, job, at_ms, Status.DONE, {"progress": WHOLE, **told})
+        if to_the_end:
+            told = _result_of_all(family, told["result"])
+        end(family, job, at_ms, Status.DONE, {"progress": WHOLE, **told})
+    elif to_the_end and tally["failed"]:
+        end(family, job, at_ms, Status.FAILED, {"error": _root_failures(family), **told})
     elif tally["failed"]:
         first = family.children.get(failed) or next(child for child in family.children.values() if child.status is Status.FAILED)
         why = f"CHILD_FAILED: {first.id} ({first.title or first.index}): {first.error}"
-        _end(family, job, at_ms, Status.FAILED, {"error": why, **told})
+        end(family, job, at_ms, Status.FAILED, {"error": why, **told})
     else:
-        _end(family, job, at_ms, Status.CANCELLED, told)
+        end(family, job, at_ms, Status.CANCELLED, told)
+
+
+def _result_of_all(family: Family, counts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a parent that waited for all of its children came to: the result of the last one that no other depends on."""
+    needed = {each for child in family.children.values() for each in child.payload.get("dependsOn") or ()}
+    leaves = [child for child in family.children.values() if child.payload.get("id") not in needed]
+    last = max(leaves, key=lambda child: (child.finished_ms or 0, child.index), default=None)
+    if last is None:
+        return {"result": dict(counts)}
+    return {"result": {**counts, **(last.result or {})}, "output": last.output, "media": last.media}
+
+
+def _root_failures(family: Family) -> str:
+    """Those that failed by themselves, not because of another."""
+    bad = [child for child in sorted(family.children.values(), key=lambda child: child.index) if child.status is Status.FAILED]
+    roots = [child for child in bad if not (child.error or "").startswith("DEPENDENCY_FAILED")] or bad
+    told = "; ".join(f"{child.payload.get('id') or child.title or child.index}: {child.error}" for child in roots[:3])
+    return f"CHILD_FAILED: {told}" + (f"; and {len(roots) - 3} more" if len(roots) > 3 else "")
 
 
 # ---- another attempt -------------------------------------------------------------------------------------------------
 
 
 def _retried(family: Family, event: JobEvent) -> None:
-    job = _current(family, event)
+    job = current(family, event)
     again = [job] if event.step else to_retry(family, event)
     for child in again:
-        _again(family, child, event.at_ms)
+        try_again(family, child, event.at_ms)
     if family.status.terminal:
-        _again(family, family.job, event.at_ms)
+        try_again(family, family.job, event.at_ms)
         family.commit(event.at_ms)
-    _follow(family, event)
+    follow(family, event)
 
 
-def _again(family: Family, job: Job, at_ms: int) -> None:
+def try_again(family: Family, job: Job, at_ms: int) -> None:
+    """Back to the queue under the next attempt."""
     values = {
         "status": Status.QUEUED, "attempt": job.attempt + 1, "attempts": (*job.attempts, Attempt(job.attempt + 1, Status.QUEUED)),
         "progress": 0, "error": None, "output": None, "result": None, "stage": None, "message": "", "queue": None, "estimated_ms": None,
         "started_ms": None, "finished_ms": None, "cancel_requested_ms": None,
     }  # fmt: skip
-    _change(family, job, at_ms, values)
+    change(family, job, at_ms, values)
 
 
 _RULES: Mapping[str, Callable[[Family, JobEvent], None]] = {

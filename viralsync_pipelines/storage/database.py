@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -121,6 +121,19 @@ def insert_once(connection: Connection, table: Table, values: Mapping[str, Any])
         statement = sqlite_insert(table).values(**values).on_conflict_do_nothing()
     # inline: no key is to be read back, so the count is the database's own.
     return connection.execute(statement.inline()).rowcount == 1
+
+
+def insert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert these rows, but those whose key is there."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+        statement: Any = postgres_insert(table).on_conflict_do_nothing()
+    else:
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        statement = sqlite_insert(table).on_conflict_do_nothing()
+    connection.execute(statement.inline(), [dict(row) for row in rows])
 
 
 _READING: Mapping[str, Mapping[str, Any]] = {

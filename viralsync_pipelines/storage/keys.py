@@ -24,10 +24,17 @@ _DIGEST = re.compile(r"[0-9a-f]{16,128}")
 _STEP = re.compile(r"[A-Za-z0-9_.\[\]-]{1,200}")
 _CONTENT_TYPES = {
     ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".mov": "video/quicktime",
     ".m4a": "audio/mp4",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
     ".wav": "audio/wav",
+    ".flac": "audio/flac",
     ".jpg": "image/jpeg",
     ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
     ".json": "application/json",
     ".txt": "text/plain; charset=utf-8",
 }

@@ -1,0 +1,167 @@
+"""Webhooks as they came: kept once, then read. Whatever they tell goes through the same settling as a poll.
+
+What belongs here: the inbox and reading it. What does not: receiving and verifying (the gateway, webhook.py). Applying one twice, or after
+the job has ended, changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
+
+from viralsync_pipelines.generate import ledger as moves
+from viralsync_pipelines.generate import records
+from viralsync_pipelines.generate.desk import Desk, ticket_of
+from viralsync_pipelines.generate.outputs import keep_bytes
+from viralsync_pipelines.generate.provider import CallFailed, Seen, Taken, Ticket
+from viralsync_pipelines.generate.records import Record
+from viralsync_pipelines.generate.settle import OPEN, settle
+from viralsync_pipelines.storage.database import insert_all
+from viralsync_pipelines.storage.ledger_tables import execution_jobs, webhook_inbox
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_inbox = webhook_inbox.c
+_log = logging.getLogger("viralsync.generate")
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A webhook as it came. submit: which one it answers, by its address. trust: signed | hint."""
+
+    record_id: str
+    provider: str
+    event_key: str
+    submit: int
+    trust: str
+    body: bytes
+    received_ms: int
+
+
+def put(connection: Connection, letters: Sequence[Letter]) -> list[bool | None]:
+    """Keep letters: True for one that is new, False for one that came before, None when there is no such job."""
+    wanted = sorted({letter.record_id for letter in letters})
+    there: set[str] = set()
+    for at in range(0, len(wanted), 200):
+        there |= set(connection.execute(select(execution_jobs.c.id).where(execution_jobs.c.id.in_(wanted[at : at + 200]))).scalars())
+    # Looked for first, then inserted together: one by one each costs four times as much, and 500 may come in a second.
+    known = _known(connection, [letter for letter in letters if letter.record_id in there])
+    kept: list[bool | None] = []
+    new: list[dict[str, Any]] = []
+    for letter in letters:
+        name = letter.record_id, letter.event_key
+        kept.append(name not in known if letter.record_id in there else None)
+        if kept[-1]:
+            known.add(name)
+            new.append({**vars(letter), "state": "new"})
+    if new:
+        insert_all(connection, webhook_inbox, new)
+    return kept
+
+
+def _known(connection: Connection, letters: Sequence[Letter]) -> set[tuple[str, str]]:
+    """Those that came before. Another process may be keeping the same at this moment: then both say that it is new, and it is kept once."""
+    found: set[tuple[str, str]] = set()
+    for at in range(0, len(letters), 200):
+        chunk = letters[at : at + 200]
+        same = select(_inbox.record_id, _inbox.event_key).where(
+            _inbox.record_id.in_([each.record_id for each in chunk]), _inbox.event_key.in_([each.event_key for each in chunk])
+        )
+        found |= {(each.record_id, each.event_key) for each in connection.execute(same)}
+    return found
+
+
+def apply_new(desk: Desk, limit: int = 200) -> int:
+    """Read the letters that nobody has read; how many."""
+    with desk.ledger.database.reading() as connection:
+        new = select(webhook_inbox).where(_inbox.state == "new").order_by(_inbox.id).limit(limit)
+        letters = list(connection.execute(new).mappings())
+    return sum(_applied(desk, letter) for letter in letters)
+
+
+def apply_for(desk: Desk, record_id: str) -> int:
+    """Those of one job, as when it came to be known."""
+    with desk.ledger.database.reading() as connection:
+        mine = select(webhook_inbox).where(_inbox.record_id == record_id, _inbox.state == "new").order_by(_inbox.id)
+        letters = list(connection.execute(mine).mappings())
+    return sum(_applied(desk, letter) for letter in letters)
+
+
+# ---- one letter ------------------------------------------------------------------------------------------------------
+
+
+def _applied(desk: Desk, letter: Any) -> bool:
+    try:
+        state = _apply(desk, letter)
+    except CallFailed as error:
+        # The provider could not be asked whether it is true: at the next look.
+        _log.warning("[Webhook] %s: %s", letter["record_id"], error)
+        return False
+    if state is None:
+        return False
+    with desk.ledger.database.writing() as connection:
+        connection.execute(update(webhook_inbox).where(_inbox.id == letter["id"]).values(state=state))
+    return True
+
+
+def _apply(desk: Desk, letter: Any) -> str | None:
+    """What became of it; None to leave it for later."""
+    with desk.ledger.database.reading() as connection:
+        record = records.find(connection, letter["record_id"])
+    if record is None:
+        return "unread"
+    if record.stage not in OPEN or letter["submit"] != record.submits:
+        # It came too late, or answers a submit that was given up.
+        return "kept"
+    provider = desk.providers.get(record.provider or "")
+    read = provider.read_webhook(ticket_of(desk, record), _json(letter["body"])) if provider is not None else None
+    if provider is None or read is None:
+        return "unread"
+    provider_job_id, seen = read
+    if record.provider_job_id and provider_job_id and provider_job_id != record.provider_job_id:
+        _log.warning("[Webhook] %s is %s, and the webhook tells of %s", record.id, record.provider_job_id, provider_job_id)
+        return "unread"
+    if letter["trust"] != "signed":
+        if not record.provider_job_id:
+            # Nothing to ask about yet: read again once the answer to the submit is there.
+            return None
+        seen = provider.poll(_calls(desk, record), ticket_of(desk, record))
+    return _take_in(desk, record, provider_job_id, seen)
+
+
+def _take_in(desk: Desk, record: Record, provider_job_id: str, seen: Seen) -> str:
+    outcome = settle(record.stage, seen, submits=record.tries, polls=99)
+    if outcome is not None:
+        if not record.provider_job_id and provider_job_id:
+            # Before the answer to the submit, or instead of it.
+            moves.submitted(desk.ledger, record, Taken(Ticket(provider_job_id), seen), "webhook")
+        outcome = keep_bytes(desk.store, record.id, record.submits, outcome)
+        moves.settle_row(desk.ledger, record, outcome, "webhook", word=seen.word)
+        return "applied"
+    if record.stage == "unsure" and provider_job_id:
+        moves.submitted(desk.ledger, record, Taken(Ticket(provider_job_id), seen), "webhook")
+    elif record.stage == "waiting":
+        # It says that something happened, and not all of it: look at once.
+        news = seen.word != record.provider_job_status
+        next_at = desk.ledger.now_ms() if news else record.next_poll_at or 0
+        moves.keep_polls(desk.ledger, [moves.Polled(record, seen, next_at)], counted=False)
+    return "applied"
+
+
+def _calls(desk: Desk, record: Record) -> Any:
+    with desk.ledger.database.reading() as connection:
+        execution = records.find_execution(connection, record.execution_id)
+    return desk.calls_for(execution.provider_api_keys if execution is not None else None)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,348 @@
+"""The ledger: how a provider job's row moves, each move one transaction with its history and with what the Job shows. First outcome wins.
+
+What belongs here: the moves. What does not: what was seen and what it means (settle.py), who sees it (submit.py, poll.py, intake.py,
+collect.py), what follows an end (ending.py).
+
+    blocked -> ready -> submitting -> waiting -> settled -> collecting -> ended
+                 ^          \\-> unsure -^ \\-> ready (a passing failure, once) | ended (failed, cancelled)
+
+Whatever touches an execution locks its family first (`Telling.lock`), so that moves of its jobs come one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert
+
+from viralsync_pipelines.generate import records
+from viralsync_pipelines.generate.ending import after_end
+from viralsync_pipelines.generate.records import ENDED, Record
+from viralsync_pipelines.generate.settle import OPEN, Outcome
+from viralsync_pipelines.generate.telling import Committed, Telling
+from viralsync_pipelines.generate.waits import Waits
+from viralsync_pipelines.jobs import ledger_rules as told
+from viralsync_pipelines.jobs import reported_moves as moves
+from viralsync_pipelines.jobs.ledger_rules import Note, Opening
+from viralsync_pipelines.storage.ledger_tables import execution_jobs, executions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from viralsync_pipelines.generate.plans import Plan, PlanJob
+    from viralsync_pipelines.generate.provider import Fault, Seen, Taken
+    from viralsync_pipelines.storage.database import Database
+
+EXECUTION = "workflow.run"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """database: with its tables. now_ms: the clock. chance: 0 to 1, for jitter. waits: between polls."""
+
+    database: Database
+    telling: Telling
+    now_ms: Callable[[], int]
+    chance: Callable[[], float]
+    waits: Waits = field(default_factory=Waits)
+
+    @contextmanager
+    def moving(self, execution_id: str) -> Iterator[Move]:
+        """One transaction that has the execution to itself; what is noted is told when it is committed."""
+        with self.database.writing() as connection:
+            self.telling.lock(connection, execution_id)
+            move = Move(connection, self.now_ms(), [])
+            yield move
+            committed = self.telling.note(connection, execution_id, move.notes) if move.notes else None
+        if committed is not None:
+            committed()
+
+
+@dataclass(frozen=True)
+class Move:
+    connection: Connection
+    now_ms: int
+    notes: list[Note]
+
+    def end(self, record: Record, status: str, note: Note) -> None:
+        """What follows, told after the job's own end."""
+        self.notes.append(note)
+        self.notes.extend(after_end(self.connection, record, status, self.now_ms))
+
+
+# ---- opening ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Order:
+    """An execution to be written down. ids: of each job's record. keys: of providers, sealed. kind: the type of its own Job."""
+
+    id: str
+    ids: Mapping[str, str]
+    workspace: str
+    plan: Plan
+    base_id: str | None = None
+    keys: str | None = None
+    title: str = ""
+    project_id: str | None = None
+    channel: str | None = None
+    callback_url: str | None = None
+    kind: str = EXECUTION
+
+
+def open_execution(ledger: Ledger, order: Order) -> None:
+    """Write an execution and its jobs, those that wait for nothing ready to begin. Nothing happens when the id is there already."""
+    now = ledger.now_ms()
+    jobs = [_row_of(order, number, job, now) for number, job in enumerate(order.plan.jobs)]
+    children = [Opening(order.ids[job.id], job.type, job.title, _about(order, job)) for job in order.plan.jobs]
+    callbacks = {order.ids[job.id]: job.told for job in order.plan.jobs if job.told}
+    with ledger.database.writing() as connection:
+        if records.find_execution(connection, order.id) is not None:
+            return
+        committed: Committed = ledger.telling.open(
+            connection, Opening(order.id, order.kind, order.title, {"executionId": order.id}), children, workspace=order.workspace,
+            project_id=order.project_id, channel=order.channel, callback_url=order.callback_url, callbacks=callbacks,
+        )  # fmt: skip
+        connection.execute(
+            insert(executions),
+            {"id": order.id, "workspace": order.workspace, "status": "pending", "execution_plan": dict(order.plan.document),
+             "base_execution_id": order.base_id, "provider_api_keys": order.keys, "created_at": now, "updated_at": now},
+        )  # fmt: skip
+        connection.execute(insert(execution_jobs), jobs)
+    committed()
+
+
+def _row_of(order: Order, number: int, job: PlanJob, now: int) -> dict[str, Any]:
+    return {
+        "id": order.ids[job.id], "execution_id": order.id, "job_id": job.id, "position": number, "workspace": order.workspace,
+        "status": "pending", "stage": "blocked" if job.needs else "ready", "operation": job.operation, "type": job.type,
+        "dependencies": list(job.needs), "params": dict(job.params), "model_id": job.model.id if job.model is not None else None,
+        "provider": job.model.provider if job.model is not None else None, "attempt": 1, "submits": 0, "tries": 0, "poll_attempts": 0,
+        "poll_errors": 0, "progress": {"stage": "starting", "percentage": 0}, "created_at": now,
+    }  # fmt: skip
+
+
+def _about(order: Order, job: PlanJob) -> dict[str, Any]:
+    about: dict[str, Any] = {"executionId": order.id, "id": job.id, "operation": job.operation, "params": dict(job.params)}
+    if job.model is not None:
+        about |= {"modelId": job.model.id, "provider": {"name": job.model.provider}}
+    if job.needs:
+        about["dependsOn"] = list(job.needs)
+    return about
+
+
+# ---- submitting ------------------------------------------------------------------------------------------------------
+
+
+def begin_submit(ledger: Ledger, record: Record, until_ms: int) -> Record | None:
+    """Committed before the provider is called: whatever happens then, the row says that it may have been. None when it is not ours."""
+    with ledger.moving(record.execution_id) as move:
+        values = {
+            "stage": "submitting", "status": "processing", "submits": record.submits + 1, "tries": record.tries + 1,
+            "started_at": record.started_at or move.now_ms, "submitted_at": move.now_ms, "lease_until": until_ms, "poll_attempts": 0,
+            "provider_job_id": None, "provider_job_status": None, "provider_urls": None, "outcome": None, "settled_by": None,
+            "progress": {"stage": "calling provider", "percentage": 10},
+        }  # fmt: skip
+        if not records.move(move.connection, record, ["ready"], values):
+            return None
+        records.mark(move.connection, record, "submitting", "submit", move.now_ms)
+        records.change_execution(move.connection, record.execution_id, move.now_ms, status="processing")
+        data = {"status": "running", "phase": "submitting", "progress": 0, "message": f"giving it to {record.provider or record.operation}"}
+        move.notes.append(Note(record.id, told.MOVED, data))
+    return replace(record, stage="submitting", submits=record.submits + 1, tries=record.tries + 1)
+
+
+def submitted(ledger: Ledger, record: Record, taken: Taken, strategy: str) -> bool:
+    """The provider has the job. False when its end was already told by a webhook that came before the answer: then it is settled."""
+    now, ticket = ledger.now_ms(), taken.ticket
+    wait = ledger.waits.late(ledger.chance()) if strategy == "webhook" else ledger.waits.after(0, ledger.chance())
+    known = {
+        "provider_job_id": ticket.provider_job_id[:200], "provider_urls": dict(ticket.urls), "waiting_strategy": strategy,
+        "provider_job_status": taken.seen.word[:64], "poll_errors": 0,
+    }  # fmt: skip
+    with ledger.moving(record.execution_id) as move:
+        waiting = {**known, "stage": "waiting", "lease_until": None, "next_poll_at": now + wait,
+                   "progress": {"stage": f"waiting for {strategy}", "percentage": 20}}  # fmt: skip
+        if records.move(move.connection, record, ["submitting", "unsure"], waiting):
+            records.mark(move.connection, record, "waiting", "submit", now, f"{record.provider}: {ticket.provider_job_id}")
+            move.notes.append(Note(record.id, told.MOVED, _seen_data(record, taken.seen, ticket.provider_job_id)))
+            return True
+        if records.move(move.connection, record, ["settled", "collecting", ENDED], known):
+            records.mark(move.connection, record, record.stage, "submit", now, f"answer came after the end: {ticket.provider_job_id}")
+    return False
+
+
+def not_sent(ledger: Ledger, record: Record, why: str, wait_ms: int) -> None:
+    """The provider certainly did not take it: the same may be sent again, later."""
+    with ledger.moving(record.execution_id) as move:
+        again = {
+            "stage": "ready", "tries": record.tries - 1, "batch": None, "lease_until": move.now_ms + wait_ms,
+            "poll_errors": record.poll_errors + 1,
+        }  # fmt: skip
+        if records.move(move.connection, record, ["submitting"], again):
+            records.mark(move.connection, record, "ready", "submit", move.now_ms, why)
+            data = {"status": "waiting", "phase": "submitting", "message": why[:500]}
+            move.notes.append(Note(record.id, told.MOVED, data))
+
+
+def unsure(ledger: Ledger, record: Record, why: str, until_ms: int) -> None:
+    """The answer to the submit was lost. Until `until_ms` a webhook may show that the provider has it; then it is asked."""
+    with ledger.moving(record.execution_id) as move:
+        if records.move(move.connection, record, ["submitting"], {"stage": "unsure", "lease_until": until_ms, "batch": None}):
+            records.mark(move.connection, record, "unsure", "submit", move.now_ms, why)
+            told_now = f"the answer to the submit was lost; looking for the job at {record.provider}"
+            move.notes.append(Note(record.id, told.MOVED, {"status": "waiting", "phase": "waiting", "message": told_now}))
+
+
+# ---- settling --------------------------------------------------------------------------------------------------------
+
+
+def settle_row(ledger: Ledger, record: Record, outcome: Outcome, by: str, *, word: str = "") -> bool:
+    """Write an outcome down, unless there is one: True for the one caller of many who did. What follows is in the same transaction."""
+    with ledger.moving(record.execution_id) as move:
+        values: dict[str, Any] = {
+            "outcome": outcome.to_json(), "settled_by": by, "settled_at": move.now_ms, "lease_until": None, "batch": None,
+            "next_poll_at": None,
+        }  # fmt: skip
+        if word:
+            values["provider_job_status"] = word[:64]
+        if outcome.status == "done":
+            values |= {"stage": "settled", "progress": {"stage": "collecting", "percentage": 90}}
+            data = {"status": "running", "phase": "collecting", "message": f"fetching what {record.provider} made"}
+            note = Note(record.id, told.MOVED, data)
+        elif outcome.again and outcome.fault is not None:
+            wait = ledger.waits.after(0, ledger.chance())
+            values |= {"stage": "ready", "lease_until": move.now_ms + wait, "outcome": None, "settled_by": None, "settled_at": None}
+            note = Note(record.id, told.AGAIN, {"error": f"{outcome.fault.code}: {outcome.fault.message}"})
+        else:
+            status = "cancelled" if outcome.status == "cancelled" else "failed"
+            values |= {"stage": ENDED, "status": status, "completed_at": move.now_ms, "error": _error_of(outcome.fault),
+                       "cost_usd": outcome.cost_usd}  # fmt: skip
+            note = Note(record.id, moves.CANCELLED) if status == "cancelled" else _failure_note(record, outcome.fault)
+        if not records.move(move.connection, record, OPEN, values):
+            return False
+        detail = outcome.status if outcome.fault is None else f"{outcome.status}, {outcome.fault.code}: {outcome.fault.message}"
+        records.mark(move.connection, record, str(values["stage"]), by, move.now_ms, detail)
+        if values["stage"] == ENDED:
+            move.end(record, str(values["status"]), note)
+        else:
+            move.notes.append(note)
+    return True
+
+
+def _error_of(fault: Fault | None) -> str | None:
+    return f"{fault.code}: {fault.message}. {fault.hint}." if fault is not None else None
+
+
+def _failure_note(record: Record, fault: Fault | None) -> Note:
+    """With the provider's own words, and what helps."""
+    if fault is None:
+        return Note(record.id, moves.FAILED, {"code": "PROVIDER_FAILED"})
+    details = {"cause": fault.blame.value, "hint": fault.hint, "provider": record.provider}
+    words = f"{fault.message.rstrip('. ')} ({fault.hint})"
+    return Note(record.id, moves.FAILED, {"code": fault.code, "message": words, "details": details, "retryable": True})
+
+
+@dataclass(frozen=True)
+class Polled:
+    """An answer that decided nothing: seen, or None for no answer at all."""
+
+    record: Record
+    seen: Seen | None
+    next_poll_at: int
+
+
+def keep_polls(ledger: Ledger, polls: Iterable[Polled], *, counted: bool = True) -> None:
+    """Note many answers at once; the Jobs only of those in which something shows. counted: they were polls, not webhooks."""
+    changed: dict[str, list[Note]] = {}
+    with ledger.database.writing() as connection:
+        for each in polls:
+            record, seen = each.record, each.seen
+            if seen is None:
+                records.move(connection, record, ["waiting"], {"poll_errors": record.poll_errors + 1, "next_poll_at": each.next_poll_at})
+                continue
+            values = {
+                "poll_attempts": record.poll_attempts + counted, "poll_errors": 0, "next_poll_at": each.next_poll_at,
+                "provider_job_status": seen.word[:64],
+            }  # fmt: skip
+            shows = seen.word != record.provider_job_status or seen.queue_position is not None or seen.progress is not None
+            if records.move(connection, record, ["waiting"], values) and shows:
+                changed.setdefault(record.execution_id, []).append(Note(record.id, told.MOVED, _seen_data(record, seen)))
+    for execution_id, notes in changed.items():
+        with ledger.moving(execution_id) as move:
+            move.notes.extend(notes)
+
+
+def _seen_data(record: Record, seen: Seen, provider_job_id: str = "") -> dict[str, Any]:
+    """What a job shows while it is at the provider."""
+    provider: dict[str, Any] = {"name": record.provider, "status": seen.word}
+    if provider_job_id:
+        provider["jobId"] = provider_job_id
+    if seen.log:
+        provider["log"] = seen.log[-2_000:]
+    data: dict[str, Any] = {"status": "waiting", "phase": "waiting", "message": f"{record.provider}: {seen.word}", "provider": provider}
+    if seen.queue_position is not None:
+        data["queue"] = {"position": seen.queue_position, "total": None, "queueName": record.provider}
+    if seen.progress is not None:
+        data["progress"] = 20 + 70 * min(1.0, max(0.0, seen.progress))
+    return data
+
+
+# ---- collecting ------------------------------------------------------------------------------------------------------
+
+
+def begin_collect(ledger: Ledger, record: Record, until_ms: int) -> Record | None:
+    """None when somebody else has it, or it was cancelled."""
+    with ledger.moving(record.execution_id) as move:
+        if not records.move(move.connection, record, ["settled"], {"stage": "collecting", "lease_until": until_ms}):
+            return None
+        records.mark(move.connection, record, "collecting", "collect", move.now_ms)
+    return replace(record, stage="collecting")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a job came to. result: as the status endpoints show it. output: the public name of its first output. media: of that."""
+
+    result: Mapping[str, Any]
+    output: str | None = None
+    media: Mapping[str, Any] | None = None
+    cost_usd: float | None = None
+    message: str = ""
+
+
+def collected(ledger: Ledger, record: Record, made: Made, *, stages: Sequence[str] = ("collecting",)) -> bool:
+    """Done: the result is stored, dependents may begin. False when it was cancelled meanwhile, or somebody else was first."""
+    with ledger.moving(record.execution_id) as move:
+        values = {
+            "stage": ENDED, "status": "completed", "result": dict(made.result), "completed_at": move.now_ms, "lease_until": None,
+            "cost_usd": made.cost_usd, "progress": {"stage": "completed", "percentage": 100}, "error": None,
+        }  # fmt: skip
+        if not records.move(move.connection, record, stages, values):
+            return False
+        records.mark(move.connection, record, ENDED, "collect", move.now_ms, made.message)
+        data = {"result": made.result, "output": made.output, "media": made.media, "message": made.message}
+        move.end(record, "completed", Note(record.id, told.COMPLETED, data))
+    return True
+
+
+def collect_failed(ledger: Ledger, record: Record, fault: Fault, *, again: bool) -> bool:
+    """What was made could not be had, or is not what it should be. again: the provider is asked to make it once more."""
+    with ledger.moving(record.execution_id) as move:
+        if again:
+            values: dict[str, Any] = {"stage": "ready", "lease_until": None, "batch": None, "outcome": None, "settled_by": None}
+        else:
+            values = {"stage": ENDED, "status": "failed", "completed_at": move.now_ms, "error": f"Completion failed: {_error_of(fault)}"}
+        if not records.move(move.connection, record, ["collecting", "settled"], values):
+            return False
+        records.mark(move.connection, record, str(values["stage"]), "collect", move.now_ms, f"{fault.code}: {fault.message}")
+        if again:
+            move.notes.append(Note(record.id, told.AGAIN, {"error": f"{fault.code}: {fault.message}"}))
+        else:
+            move.end(record, "failed", _failure_note(record, fault))
+    return True
