@@ -43,13 +43,15 @@ def small(movie_id: str, scenes: int = 2, seconds: float = 0.3, **more: Any) -> 
 
 @dataclass
 class Stack:
-    """Three processes and their addresses. `processes` holds those that were started and not been waited for."""
+    """The processes and their addresses. `processes` holds those that were started and not been waited for."""
 
     home: Path
     web_port: int
     api_port: int
     environment: Mapping[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    sandbox_port: int = field(default_factory=unused_port)
+    sandbox_options: tuple[str, ...] = ()
 
     @property
     def web(self) -> str:
@@ -67,7 +69,8 @@ class Stack:
             "web": [str(TOOLS / "dagster-webserver"), *workspace, "-h", "127.0.0.1", "-p", str(self.web_port)],
             "daemon": [str(TOOLS / "dagster-daemon"), "run", *workspace],
             "gateway": command("gateway", "--port", str(self.api_port), "--dagster", self.web),
-            "up": command("up", "--port", str(self.web_port), "--api-port", str(self.api_port)),
+            "up": command("up", "--port", str(self.web_port), "--api-port", str(self.api_port), "--sandbox-port", str(self.sandbox_port)),
+            "sandbox": command("sandbox", "--port", str(self.sandbox_port), "--seconds", "0.5", *self.sandbox_options),
         }  # fmt: skip
         for name in names:
             with (self.home.parent / f"{name}.log").open("ab") as log:
@@ -202,7 +205,10 @@ def stack(base: Path, *, database_url: str | None = None, start: tuple[str, ...]
         environment["DATABASE_URL"] = database_url
     env = environ(home, DAGSTER_HOME=str(folder), **environment)
     made = Stack(home, unused_port(), unused_port(), env)
-    made.environment = {**env, "API_BASE_URL": environment.get("API_BASE_URL", made.api)}
+    made.environment = {
+        **env, "API_BASE_URL": environment.get("API_BASE_URL", made.api), "VIRALSYNC_LOCAL_URL": made.api,
+        "SANDBOX_BASE_URL": f"http://127.0.0.1:{made.sandbox_port}/v1",
+    }  # fmt: skip
     try:
         if start:
             made.start(*start)
