@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.puppet import bench_at, done
 from tests.servers.gateway import Gateway, built, gateway, new_id, order_of
+from viralsync_pipelines.generate.desk import webhook_token
 from viralsync_pipelines.storage.database import Database, open_database
 from viralsync_pipelines.storage.outbox import put
 
@@ -25,7 +27,9 @@ ROUTES = (
     "GET /v1/jobs/{job_id}/progress", "POST /v1/jobs/{job_id}/progress", "POST /v1/jobs/{job_id}/complete", "POST /v1/jobs/{job_id}/fail",
     "POST /v1/jobs/{job_id}/cancel", "POST /v1/jobs/{job_id}/retry", "POST /v1/jobs/{job_id}/stream-token",
     "GET /v1/jobs/{job_id}/callbacks", "GET /v1/callbacks", "POST /v1/callbacks/{message_id}/replay", "GET /v1/me", "GET /v1/usage",
-    "GET /healthz", "GET /metrics",
+    "GET /healthz", "GET /metrics", "POST /api/execute", "GET /api/status/{execution_id}", "GET /api/execute/{execution_id}/status",
+    "POST /api/webhooks/job/{record_id}", "GET /v1/models", "GET /v1/generations", "DELETE /v1/generations",
+    "POST /v1/movies/{movie_id}/timeline", "GET /v1/shared/{key}",
 )  # fmt: skip
 STREAM = "GET /v1/jobs/{job_id}/progress"
 EXAMPLES = 8
@@ -52,7 +56,9 @@ def operations() -> dict[str, Any]:
 
 @pytest.fixture
 def gate(database: Database, tmp_path: Path) -> Iterator[Gateway]:
-    with gateway(database, tmp_path) as made:
+    bench = bench_at(database, tmp_path / "bench")
+    with gateway(database, tmp_path, desk=bench.desk) as made:
+        made.bench = bench
         yield made
 
 
@@ -60,11 +66,20 @@ class Studio:
     """Jobs of every kind and state, made anew for each request."""
 
     def __init__(self, gate: Gateway) -> None:
-        self.gate, self.client = gate, gate.client()
+        self.gate, self.client, self.bench = gate, gate.client(), gate.bench
 
     def job(self, chance: random.Random, *, ended: bool = False) -> str:
-        ends = ("done", "failed", "reported done")
-        return self._made(chance.choice(ends if ended else (*ends, "queued", "running", "scene", "reported", "reported parent", "reported child")))
+        ends = ("done", "failed", "reported done", "generated")
+        return self._made(chance.choice(ends if ended else (*ends, "queued", "running", "scene", "reported", "reported parent", "reported child", "generating")))
+
+    def execution(self, *, done_too: bool = True) -> str:
+        """One with a job "a", made when it is asked for."""
+        job = {"id": "a", "operation": "generateImage", "params": {"modelId": "puppet/polled", "prompt": "x"}}
+        execution = self.bench.open([job])
+        if done_too:
+            self.bench.puppet.default = done()
+            self.bench.pump(2)
+        return execution
 
     def message(self) -> str:
         job_id = new_id()
@@ -76,6 +91,9 @@ class Studio:
     def _made(self, kind: str) -> str:
         if kind.startswith("reported"):
             return self._reported(kind)
+        if kind.startswith("generat"):
+            execution = self.execution(done_too=kind == "generated")
+            return execution if kind == "generating" else self.bench.row(execution, "a").id
         job_id = new_id()
         film = self.gate.film(job_id, size=90)
         if kind == "done":
@@ -112,6 +130,13 @@ def aim(case: Any, studio: Studio, chance: random.Random) -> None:
             parameters["job_id"] = studio.job(chance, ended=case.operation.label == STREAM)
         if "message_id" in parameters:
             parameters["message_id"] = studio.message()
+        if "execution_id" in parameters:
+            parameters["execution_id"] = studio.execution(done_too=chance.random() < 0.5)
+        if "record_id" in parameters:
+            record = studio.bench.row(studio.execution(done_too=False), "a").id
+            parameters["record_id"], case.query = record, {"s": "1", "t": webhook_token(b"secret", record, 1)}
+        if isinstance(case.body, dict) and "jobId" in case.body:
+            case.body["jobId"] = studio.job(chance)
         if "name" in parameters and chance.random() < 0.5:
             parameters["name"] = "output.mp4"
     if case.headers and "Prefer" in case.headers:

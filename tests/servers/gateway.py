@@ -53,6 +53,8 @@ class Gateway:
     app: Any
     url: str = ""
     loop: asyncio.AbstractEventLoop | None = None
+    # Of tests that generate: tests.puppet.Bench.
+    bench: Any = None
     _clients: list[httpx.Client] = field(default_factory=list)
 
     @property

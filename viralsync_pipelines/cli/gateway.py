@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def gateway_command(args: argparse.Namespace, settings: Settings) -> int:
     import uvicorn
 
     from viralsync_pipelines.board.reported import ReportedJobs
+    from viralsync_pipelines.board.results import output_url_at
+    from viralsync_pipelines.defs.desks import open_desk
     from viralsync_pipelines.defs.home import event_marks
     from viralsync_pipelines.defs.instance import open_instance
     from viralsync_pipelines.defs.studio import store_without_dagster
@@ -36,6 +39,7 @@ def gateway_command(args: argparse.Namespace, settings: Settings) -> int:
     from viralsync_pipelines.gateway.auth import check_bind
     from viralsync_pipelines.gateway.deps import put_together
     from viralsync_pipelines.gateway.plans import load_plans
+    from viralsync_pipelines.generate.saying import speak_up
     from viralsync_pipelines.orchestrator.captured import CapturedOutput
     from viralsync_pipelines.orchestrator.graphql import DagsterApi
     from viralsync_pipelines.orchestrator.runs import open_board
@@ -45,13 +49,19 @@ def gateway_command(args: argparse.Namespace, settings: Settings) -> int:
     database = open_database(settings.database_url, settings.home)
     database.migrate()
     with open_instance(settings, os.environ) as instance:
-        launcher, reported = DagsterApi(args.dagster), ReportedJobs(database, now_ms)
+        launcher, store = DagsterApi(args.dagster), store_without_dagster(settings)
+        reported = ReportedJobs(database, now_ms, output_url=output_url_at(settings.api_base_url))
+        desk = open_desk(settings, database, store, now_ms, reported=reported)
+        if settings.local_gateway is None:
+            desk = replace(desk, local_url=f"http://127.0.0.1:{args.port}")
         deps = put_together(
             board=open_board(instance, database, event_marks, now_ms, reported), reported=reported, launcher=launcher, database=database,
-            store=store_without_dagster(settings), host=args.host, now_ms=now_ms, plans=load_plans(settings.plans_file),
+            store=store, host=args.host, now_ms=now_ms, plans=load_plans(settings.plans_file),
             api_base_url=settings.api_base_url, output=CapturedOutput(instance), dagster_url=args.dagster, allow_hosts=settings.allow_hosts,
+            desk=desk,
         )  # fmt: skip
         check_bind(args.host, deps.accounts)
+        speak_up()
         config = uvicorn.Config(
             build_app(deps, cors_origins=settings.cors_origins), host=args.host, port=args.port, log_level="warning", access_log=False,
             timeout_graceful_shutdown=5, server_header=False,

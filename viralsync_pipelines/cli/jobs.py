@@ -31,7 +31,8 @@ exit codes of `watch`, and of `submit --watch`:
 
 The gateway is http://127.0.0.1:3000, or VIRALSYNC_API_URL with VIRALSYNC_API_KEY, or --url with --key.
 """
-_EXITS = {"done": 0, "failed": 1, "cancelled": 130}
+EXITS = {"done": 0, "failed": 1, "cancelled": 130}
+_OF_PLANS = ("/executionPlan", "/options")
 
 
 def add_to(commands: Any) -> None:
@@ -50,7 +51,7 @@ def add_to(commands: Any) -> None:
     found.add_argument("--parent", metavar="JOB", help="children of this job")
     found.add_argument("--since", metavar="TIME", help="made at or after this time, such as 2026-04-02T10:00:00Z")
     found.add_argument("--until", metavar="TIME", help="made before this time")
-    found.add_argument("-n", "--limit", type=_positive, default=25, help="at most so many (default 25)")
+    found.add_argument("-n", "--limit", type=positive, default=25, help="at most so many (default 25)")
 
     _command(inner, "show", show_command, "everything about a job: stage, children, attempts, error, links")
 
@@ -73,7 +74,7 @@ def add_to(commands: Any) -> None:
     submit.add_argument("--project", metavar="ID", default="default", help="the project it belongs to (default: default)")
     submit.add_argument("--channel", metavar="NAME", help="the channel it is for")
     submit.add_argument("--preset", choices=("stable", "balanced", "fast", "turbo"), help="scenes at a time: 2, 3, 4 or 6")
-    submit.add_argument("--concurrency", type=_positive, metavar="N", help="scenes at a time, 1 to 32")
+    submit.add_argument("--concurrency", type=positive, metavar="N", help="scenes at a time, 1 to 32")
     submit.add_argument("--priority", choices=("low", "normal", "high"), help="place among those that wait (default normal)")
     submit.add_argument("--callback", metavar="URL", help="an address to be told of its progress and end")
     submit.add_argument("--draft", action="store_true", help="half size and fast; the same timing")
@@ -85,15 +86,20 @@ def _command(inner: Any, name: str, run: Any, words: str, *, job: bool = True) -
     parser: argparse.ArgumentParser = inner.add_parser(name, help=words)
     if job:
         parser.add_argument("job", help="a job's id, such as job_a1b2c3d4e5f6, or a child's")
-    parser.add_argument("--url", help="the gateway's address (default VIRALSYNC_API_URL, or http://127.0.0.1:3000)")
-    parser.add_argument("--key", help="an API key (default VIRALSYNC_API_KEY, which other users of this machine do not see)")
+    gateway_arguments(parser)
     if name != "submit":
         json_argument(parser)
     parser.set_defaults(run=run)
     return parser
 
 
-def _positive(text: str) -> int:
+def gateway_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which gateway, and with which key."""
+    parser.add_argument("--url", help="the gateway's address (default VIRALSYNC_API_URL, or http://127.0.0.1:3000)")
+    parser.add_argument("--key", help="an API key (default VIRALSYNC_API_KEY, which other users of this machine do not see)")
+
+
+def positive(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 6 and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return int(text)
@@ -103,7 +109,7 @@ def _positive(text: str) -> int:
 
 
 def list_command(args: argparse.Namespace, settings: Settings) -> int:
-    with _gateway(args, settings) as client:
+    with at_gateway(args, settings) as client:
         # One more than is shown, to know whether there are more.
         found = list(client.list(
             limit=args.limit + 1, status=args.status, type=args.type, project_id=args.project, channel=args.channel, parent=args.parent,
@@ -115,12 +121,12 @@ def list_command(args: argparse.Namespace, settings: Settings) -> int:
     else:
         from viralsync_pipelines.cli.job_pictures import show_jobs
 
-        show_jobs(jobs, _now(), more=len(found) > len(jobs))
+        show_jobs(jobs, now(), more=len(found) > len(jobs))
     return 0
 
 
 def show_command(args: argparse.Namespace, settings: Settings) -> int:
-    with _gateway(args, settings) as client:
+    with at_gateway(args, settings) as client:
         job = client.get(args.job)
         children = client.children(args.job) if job.children is not None else ()
     if args.json:
@@ -128,17 +134,17 @@ def show_command(args: argparse.Namespace, settings: Settings) -> int:
     else:
         from viralsync_pipelines.cli.job_pictures import show_job
 
-        show_job(job, children, _now())
+        show_job(job, children, now())
     return 0
 
 
 def watch_command(args: argparse.Namespace, settings: Settings) -> int:
-    with _gateway(args, settings) as client:
-        return _watched(client, client.get(args.job), args)
+    with at_gateway(args, settings) as client:
+        return watched(client, client.get(args.job), args)
 
 
 def cancel_command(args: argparse.Namespace, settings: Settings) -> int:
-    with _gateway(args, settings) as client:
+    with at_gateway(args, settings) as client:
         job = client.cancel(args.job, force=args.force)
     if args.json:
         print(json.dumps(job.raw))
@@ -149,7 +155,7 @@ def cancel_command(args: argparse.Namespace, settings: Settings) -> int:
 
 def retry_command(args: argparse.Namespace, settings: Settings) -> int:
     variables = variables_of(args.set)
-    with _gateway(args, settings) as client:
+    with at_gateway(args, settings) as client:
         job = client.retry(args.job, scope=args.scope, set=variables or None)
     told = f"{job.id} is {job.status}, attempt {job.attempt}; `viralsync jobs watch {job.id}` follows it"
     print(json.dumps(job.raw) if args.json else told)
@@ -157,7 +163,7 @@ def retry_command(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def open_command(args: argparse.Namespace, settings: Settings) -> int:
-    with _gateway(args, settings) as client:
+    with at_gateway(args, settings) as client:
         job = client.get(args.job)
         url = None if args.dagster else job.output_url
         if url is not None and client.api_key is not None and url.startswith(f"{client.base_url}/"):
@@ -183,37 +189,37 @@ def submit_command(args: argparse.Namespace, settings: Settings) -> int:
     document, _ = read_movie_file(args.movie)
     variables = variables_of(args.set)
     # Scripts submit: what the network loses is sent again, and makes one job.
-    with _gateway(args, settings, tries=3) as client:
+    with at_gateway(args, settings, tries=3) as client:
         handle = client.render(
             document, project_id=args.project, callback_url=args.callback, preset=args.preset, concurrency=args.concurrency,
             variables=variables or None, priority=args.priority, channel=args.channel, draft=args.draft or None,
         )  # fmt: skip
         if args.watch:
-            return _watched(client, handle.refresh(), args)
+            return watched(client, handle.refresh(), args)
     print(json.dumps(handle.job.raw) if args.json else handle.id, flush=True)
     if not args.json:
         print(f"`viralsync jobs watch {handle.id}` follows it.", file=sys.stderr)
     return 0
 
 
-def _watched(client: Client, job: JobView, args: argparse.Namespace) -> int:
+def watched(client: Client, job: JobView, args: argparse.Namespace) -> int:
     """Follow a job to its end; the exit code that says how it ended."""
     from viralsync_pipelines.cli.job_watch import watch
 
-    ended = watch(client, job, as_json=args.json, output=args.output, now=_now)
+    ended = watch(client, job, as_json=args.json, output=args.output, now=now)
     if ended is None:
         print(f"{job.id} goes on; `viralsync jobs cancel {job.id}` ends it.", file=sys.stderr)
         return 130
     if not args.json and ended.output_url is not None and ended.status.value == "done":
         print(ended.output_url, flush=True)
-    return _EXITS[ended.status.value]
+    return EXITS[ended.status.value]
 
 
 # ---- the gateway -----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _gateway(args: argparse.Namespace, settings: Settings, tries: int = 1) -> Iterator[Client]:
+def at_gateway(args: argparse.Namespace, settings: Settings, tries: int = 1) -> Iterator[Client]:
     """A client of the gateway that was asked for. What it refuses is told in its own words, and by the exit code that fits."""
     from viralsync_pipelines.client import DEFAULT_URL, ApiError, Client
 
@@ -225,6 +231,10 @@ def _gateway(args: argparse.Namespace, settings: Settings, tries: int = 1) -> It
 
 
 def _as_told(error: ApiError) -> ViralsyncError:
+    if any(problem.pointer.startswith(_OF_PLANS) for problem in error.problems):
+        from viralsync_pipelines.generate.plans import PlanInvalid
+
+        return PlanInvalid([Problem(p.pointer.removeprefix("/executionPlan"), p.code, p.message) for p in error.problems])
     if error.problems:
         # The pointers are into the request; what the user has is the movie in it.
         return MovieInvalid([Problem(p.pointer.removeprefix("/movie"), p.code, p.message) for p in error.problems])
@@ -233,5 +243,5 @@ def _as_told(error: ApiError) -> ViralsyncError:
     return ArgumentsWrong(error.message, code=error.code) if error.status in {400, 404, 413, 422} else error
 
 
-def _now() -> datetime:
+def now() -> datetime:
     return datetime.now(UTC)

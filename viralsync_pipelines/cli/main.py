@@ -90,14 +90,14 @@ def _told(error: ViralsyncError, status: int, as_json: bool) -> int:
     elif isinstance(error, MovieInvalid):
         from viralsync_pipelines.cli.terminal import show_problems
 
-        show_problems(error.problems)
+        show_problems(error.problems, error.what)
     else:
         print(f"{error.code}: {error.message}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
-    from viralsync_pipelines.cli import demo, gateway, jobs, keys, movies, plan, render, serve
+    from viralsync_pipelines.cli import demo, executions, gateway, jobs, keys, movies, plan, render, sandbox, serve
 
     parser = _Parser(
         prog="viralsync",
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="<command>")
-    for module in (demo, render, plan, movies, jobs, keys, serve, gateway):
+    for module in (demo, render, plan, movies, jobs, executions, keys, serve, gateway, sandbox):
         module.add_to(commands)
     return parser
 

@@ -1,4 +1,4 @@
-"""`viralsync up`: Dagster's web UI and daemon and the Jobs API with one command, ended together.
+"""`viralsync up`: Dagster's web UI and daemon, the Jobs API and the sandbox provider with one command, ended together.
 
 What belongs here: starting and ending the processes. What does not: what they serve.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viralsync_pipelines.cli.gateway import PORT
+from viralsync_pipelines.cli.sandbox import PORT as SANDBOX_PORT
 from viralsync_pipelines.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ _GRACE_S = 10.0
 
 def add_to(commands: Any) -> None:
     """The command's arguments."""
-    up = commands.add_parser("up", help="start the Dagster UI, the daemon and the Jobs API; Ctrl-C ends all")
+    up = commands.add_parser("up", help="start the Dagster UI, the daemon, the Jobs API and the sandbox; Ctrl-C ends all")
     up.add_argument("--port", type=int, default=3001, help="port of the Dagster UI (default 3001)")
     up.add_argument("--host", default="127.0.0.1", help="address of the Dagster UI; it has no login, so keep it inside")
     up.add_argument("--api-port", type=int, default=PORT, help=f"port of the Jobs API (default {PORT})")
     up.add_argument("--api-host", default="127.0.0.1", help="address of the Jobs API; others can reach it only once an API key exists")
+    up.add_argument("--sandbox-port", type=int, default=SANDBOX_PORT, help=f"port of the sandbox (default {SANDBOX_PORT}; 0: none)")
     up.set_defaults(run=up_command)
 
 
@@ -43,10 +45,15 @@ def up_command(args: argparse.Namespace, settings: Settings) -> int:
 
     _check_free(args.host, args.port, "--port")
     _check_free(args.api_host, args.api_port, "--api-port")
+    if args.sandbox_port:
+        _check_free("127.0.0.1", args.sandbox_port, "--sandbox-port")
     home = dagster_home(settings)
     _bring_up_to_date(args.api_host, settings)
     env = {**os.environ, "VIRALSYNC_HOME": str(settings.home)}
     env.setdefault("DAGSTER_HOME", str(home))
+    # What is generated is fetched by the daemon's runs, and told to the gateway: all of them on this machine.
+    env.setdefault("VIRALSYNC_LOCAL_URL", f"http://{_reached(args.api_host)}:{args.api_port}")
+    env.setdefault("SANDBOX_BASE_URL", f"http://127.0.0.1:{args.sandbox_port or SANDBOX_PORT}/v1")
     tools, workspace = Path(sys.executable).parent, ["-w", str(home / "workspace.yaml")]
     commands = {
         "ui": [str(tools / "dagster-webserver"), *workspace, "-h", args.host, "-p", str(args.port)],
@@ -56,6 +63,10 @@ def up_command(args: argparse.Namespace, settings: Settings) -> int:
             "--dagster", f"http://{_reached(args.host)}:{args.port}",
         ],
     }  # fmt: skip
+    if args.sandbox_port:
+        commands["sandbox"] = [
+            sys.executable, "-m", "viralsync_pipelines.cli.main", "sandbox", "--port", str(args.sandbox_port),
+        ]  # fmt: skip
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda got, _frame: stopping.append(got))

@@ -203,11 +203,11 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
 
 
-def show_problems(problems: Sequence[Problem]) -> None:
-    """What is wrong with a movie: for each problem its place, its code, and what to do."""
+def show_problems(problems: Sequence[Problem], what: str = "movie") -> None:
+    """What is wrong with a movie, or what else `what` says: for each problem its place, its code, and what to do."""
     console = Console(stderr=True, highlight=False)
     if any(problem.pointer for problem in problems):
-        console.print(f"[red]The movie has {_count(len(problems), 'problem')}:[/red]")
+        console.print(f"[red]The {what} has {_count(len(problems), 'problem')}:[/red]")
     for problem in problems:
         place = f"[bold]{escape(_plain(problem.pointer))}[/bold]  " if problem.pointer else ""
         console.print(f"  {place}[dim]{problem.code}[/dim]", soft_wrap=True)

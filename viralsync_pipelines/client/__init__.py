@@ -6,11 +6,12 @@ What belongs here: the names a program imports. What does not: anything that run
 from viralsync_pipelines.client.answers import ApiError, StillRunning
 from viralsync_pipelines.client.asynchronous import AsyncClient
 from viralsync_pipelines.client.connection import DEFAULT_URL
+from viralsync_pipelines.client.generating import Added, ExecutionJob, ExecutionView, Generation, ModelView
 from viralsync_pipelines.client.handles import AsyncBatch, AsyncJobHandle, Batch, JobHandle
 from viralsync_pipelines.client.synchronous import Client
 from viralsync_pipelines.client.values import Event, FamilyView, JobView, OutputLine, OutputPage, Page
 
 __all__ = [
-    "DEFAULT_URL", "ApiError", "AsyncBatch", "AsyncClient", "AsyncJobHandle", "Batch", "Client", "Event", "FamilyView", "JobHandle",
-    "JobView", "OutputLine", "OutputPage", "Page", "StillRunning",
+    "DEFAULT_URL", "Added", "ApiError", "AsyncBatch", "AsyncClient", "AsyncJobHandle", "Batch", "Client", "Event", "ExecutionJob",
+    "ExecutionView", "FamilyView", "Generation", "JobHandle", "JobView", "ModelView", "OutputLine", "OutputPage", "Page", "StillRunning",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
 
-from viralsync_pipelines.client import calls, reports
+from viralsync_pipelines.client import calls, generating, reports
 from viralsync_pipelines.client.answers import TRIES, ApiError, Pacing, pause_before_retry, value_of
 from viralsync_pipelines.client.connection import DEFAULT_URL, Connection, as_method, repeatable
 from viralsync_pipelines.client.following import SILENCE_S, Broken, Following
@@ -117,6 +117,12 @@ class AsyncClient:
     fail = _sends(reports.fail)
     me = _sends(calls.me)
     usage = _sends(calls.usage)
+    execute = _sends(generating.execute)
+    execution = _sends(generating.execution)
+    models = _sends(generating.models)
+    generations = _sends(generating.generations)
+    clear_generations = _sends(generating.clear_generations)
+    add_to_timeline = _sends(generating.add_to_timeline)
 
     async def handle(self, job_id: str) -> AsyncJobHandle:
         """A handle on a job that is there."""

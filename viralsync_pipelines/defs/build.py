@@ -13,8 +13,10 @@ import dagster as dg
 
 from viralsync_pipelines.defs.callbacks import callbacks_sensor
 from viralsync_pipelines.defs.cleanup import cleanup, cleanup_schedule
+from viralsync_pipelines.defs.generations import collect_generations, generated_media, generations_sensor, submit_generations
 from viralsync_pipelines.defs.inbox import inbox_sensor
 from viralsync_pipelines.defs.movies import movie
+from viralsync_pipelines.defs.narrating import narrate_text
 from viralsync_pipelines.defs.narration import narration
 from viralsync_pipelines.defs.resources import StoreValues, StudioResource
 from viralsync_pipelines.defs.upkeep import upkeep, upkeep_schedule
@@ -62,9 +64,9 @@ render_movie = dg.define_asset_job(
 def build_defs(*, resources: dict[str, Any] | None = None) -> dg.Definitions:
     """All definitions. `resources` replaces single resources by name."""
     return dg.Definitions(
-        assets=[narration, movie],
-        jobs=[render_movie, upkeep, cleanup],
-        sensors=[inbox_sensor(render_movie), callbacks_sensor()],
+        assets=[narration, movie, generated_media],
+        jobs=[render_movie, upkeep, cleanup, submit_generations, collect_generations, narrate_text],
+        sensors=[inbox_sensor(render_movie), callbacks_sensor(), generations_sensor([render_movie, narrate_text])],
         schedules=[upkeep_schedule(), cleanup_schedule()],
         resources={"studio": StudioResource(), "io_manager": StoreValues(), **(resources or {})},
         executor=step_processes,

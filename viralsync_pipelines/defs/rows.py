@@ -9,6 +9,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from viralsync_pipelines.errors import DatabaseBehind
+from viralsync_pipelines.generate import aging
 from viralsync_pipelines.settings import Settings
 from viralsync_pipelines.storage import claims, outbox_log, reports, snapshots
 from viralsync_pipelines.storage.aging import Tally
@@ -18,7 +19,8 @@ from viralsync_pipelines.storage.database import FILE, Database, open_database
 def forget_rows(
     settings: Settings, jobs: Collection[str], before: datetime, now: datetime, tallies: dict[str, Tally], *, dry_run: bool
 ) -> None:
-    """Callbacks and snapshots of `jobs`, settled callbacks from before, claims of requests, and reported jobs whose time is over.
+    """Callbacks and snapshots of `jobs`, settled callbacks and executions from before, claims of requests, webhooks that came, and reported
+    jobs whose time is over.
 
     Nothing where there are no tables yet: a studio without a gateway has none.
     """
@@ -31,6 +33,8 @@ def forget_rows(
         counts = {
             "callbacks": _callbacks(database, jobs, round(before.timestamp() * 1000), dry_run=dry_run),
             "request_claims": claims.forget_claims(database, now_ms - claims.KEPT_MS, dry_run=dry_run),
+            "executions": aging.forget_executions(database, round(before.timestamp() * 1000), dry_run=dry_run),
+            "webhooks": aging.forget_letters(database, now_ms, dry_run=dry_run),
             "reported_jobs": reports.forget_expired(database, now_ms, dry_run=dry_run),
         }
         for job in jobs if not dry_run else ():

@@ -5,6 +5,8 @@ What belongs here: putting stores, caches, fonts and engines together. What does
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +26,8 @@ from viralsync_pipelines.render.sources import Sources
 from viralsync_pipelines.settings import Settings
 from viralsync_pipelines.storage.keys import output_key
 from viralsync_pipelines.storage.store import BucketPlace, S3Access, Store, open_store, place_of
+
+_MEDIA = re.compile(r"media/[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,5}")
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,40 @@ def open_studio(settings: Settings, store: Store) -> Studio:
             web=_web(settings),
             media_roots=settings.media_roots,
             bucket=bucket,
-            job_output=output_key,
+            job_output=lambda job_id: made_by(store, job_id),
+            resource=by_content,
         ),
         shelf=Shelf(store, cache, shared=bucket is not None),
         fonts=open_font_book(settings.font_dirs),
     )
+
+
+def by_content(key: str) -> str | None:
+    """What `resource:` opens: media under their own hash, which nobody can name who has not been told of them."""
+    return key if _MEDIA.fullmatch(key) else None
+
+
+def made_by(store: Store, job_id: str, workspace: str | None = None) -> str | None:
+    """The key of what `job:` opens: the film of a job, or the first thing that a generation made.
+
+    workspace: only a generation of this one. Whose a film is its run tells (take.py).
+    """
+    film = output_key(job_id)
+    if store.stat(film) is not None:
+        return film
+    manifest = f"outputs/{job_id}/outputs.json"
+    if store.stat(manifest) is None:
+        return film
+    made = json.loads(store.get_bytes(manifest))
+    if workspace is not None and made.get("workspace") != workspace:
+        return None
+    key: str = made["outputs"][0]["key"]
+    return key
+
+
+def is_generation(store: Store, job_id: str) -> bool:
+    """Whether a job was done by a provider: no run of Dagster's has its name."""
+    return store.stat(f"outputs/{job_id}/outputs.json") is not None
 
 
 def store_without_dagster(settings: Settings) -> Store:

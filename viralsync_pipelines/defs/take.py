@@ -14,7 +14,7 @@ import dagster as dg
 from pydantic import Field
 
 from viralsync_pipelines.defs.resources import StudioResource, settings_now, store_of
-from viralsync_pipelines.defs.studio import Studio
+from viralsync_pipelines.defs.studio import Studio, is_generation, made_by
 from viralsync_pipelines.errors import MovieInvalid, ViralsyncError
 from viralsync_pipelines.jobs.orders import DEFAULT_WORKSPACE, JOB_TAG, WORKSPACE_TAG
 from viralsync_pipelines.render.lifeline import tie_to_parent
@@ -69,6 +69,8 @@ def within(studio: Studio, instance: dg.DagsterInstance, workspace: str) -> Stud
     """
 
     def film_of(job_id: str) -> str | None:
+        if is_generation(studio.store, job_id):
+            return made_by(studio.store, job_id, workspace)
         tagged = instance.get_runs(dg.RunsFilter(tags={JOB_TAG: job_id}), limit=1)
         # Without a run by that tag it was launched by hand, or its run is gone: it is the operator's, as everything untagged.
         owner = tagged[0].tags.get(WORKSPACE_TAG, DEFAULT_WORKSPACE) if tagged else DEFAULT_WORKSPACE

@@ -5,6 +5,7 @@ What belongs here: putting routes, faults, limits and the follower together. Wha
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -18,17 +19,22 @@ from viralsync_pipelines.gateway import (
     callbacks,
     docs,
     document,
+    executions,
     faults,
     files,
+    generations,
     health,
     jobs,
     limiting,
     output,
     renders,
     reports,
+    shared,
     sizes,
     stream,
     stream_tokens,
+    timeline,
+    webhooks,
 )
 from viralsync_pipelines.gateway.deps import Deps
 from viralsync_pipelines.gateway.hub import Hub
@@ -58,6 +64,8 @@ def build_app(deps: Deps, *, heartbeat_s: float = HEARTBEAT_S, cors_origins: Seq
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await hub.close()
+        if intake is not None:
+            await asyncio.to_thread(intake.close)
 
     app = FastAPI(
         title="ViralSync Pipelines", version=version("viralsync-pipelines"), description=_ABOUT, lifespan=lifespan, docs_url=None,
@@ -65,9 +73,13 @@ def build_app(deps: Deps, *, heartbeat_s: float = HEARTBEAT_S, cors_origins: Seq
     )  # fmt: skip
     app.state.deps, app.state.hub, app.state.words, app.state.heartbeat_s = deps, hub, Words(), heartbeat_s
     app.state.instruments = health.Instruments(deps, hub)
-    for module in (renders, jobs, stream, stream_tokens, output, files, reports, callbacks, account, health):
+    routes = (
+        renders, jobs, stream, stream_tokens, output, files, reports, callbacks, account, executions, generations, timeline, shared, health,
+    )  # fmt: skip
+    for module in routes:
         router: APIRouter = module.router
         app.include_router(router)
+    intake = webhooks.install(app, deps.desk) if deps.desk is not None else None
     docs.install(app)
     document.install(app)
     faults.install(app)

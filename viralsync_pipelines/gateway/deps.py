@@ -20,6 +20,7 @@ from viralsync_pipelines.storage.accounts import Accounts
 if TYPE_CHECKING:
     from viralsync_pipelines.board.board import Board
     from viralsync_pipelines.board.printed import OutputSource
+    from viralsync_pipelines.generate.desk import Desk
     from viralsync_pipelines.jobs.orders import Launcher
     from viralsync_pipelines.storage.database import Database
     from viralsync_pipelines.storage.store import Store
@@ -49,6 +50,9 @@ class Deps:
     output: OutputSource | None = None
     dagster_url: str | None = None
     allow_hosts: tuple[str, ...] = ()
+    # Where generation is done; without one nothing is generated. Seals the keys of providers that come with a plan.
+    desk: Desk | None = None
+    seal_secret: bytes = b""
 
 
 def put_together(
@@ -66,6 +70,7 @@ def put_together(
     output: OutputSource | None = None,
     dagster_url: str | None = None,
     allow_hosts: tuple[str, ...] = (),
+    desk: Desk | None = None,
 ) -> Deps:
     """Deps with everything that stands on the database alone made from it. The database is migrated."""
     accounts = Accounts(database, now_ms)
@@ -86,6 +91,8 @@ def put_together(
         output=output,
         dagster_url=dagster_url,
         allow_hosts=allow_hosts,
+        desk=desk,
+        seal_secret=accounts.shared_secret("provider-keys") if desk is not None else b"",
     )
 
 

@@ -5,6 +5,7 @@ What belongs here: what FastAPI cannot know of replies that middleware, keys and
 
 from __future__ import annotations
 
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any
 
@@ -33,12 +34,41 @@ _KNOWN = ("If-None-Match", {"type": "string"}, "The ETag of the reply before: 30
 _WAIT = ("Prefer", {"type": "string", "examples": ["wait=30"]}, "`wait=n`: hold the reply up to n seconds, until there is news")
 _SEEN = ("Last-Event-ID", {"type": "string"}, "The id of the last event that was seen: what came after it is sent")
 _HEADERS = {
-    ("post", "/v1/render/jobs"): (_ONCE,), ("post", "/v1/jobs"): (_ONCE,), ("post", "/v1/jobs/batch"): (_ONCE,),
+    ("post", "/api/execute"): (_ONCE,), ("post", "/v1/render/jobs"): (_ONCE,), ("post", "/v1/jobs"): (_ONCE,),
+    ("post", "/v1/jobs/batch"): (_ONCE,),
     ("post", "/v1/jobs/{job_id}/progress"): (_ONCE,), ("post", "/v1/jobs/{job_id}/complete"): (_ONCE,),
     ("post", "/v1/jobs/{job_id}/fail"): (_ONCE,), ("get", "/v1/jobs/{job_id}"): (_KNOWN, _WAIT),
     ("get", "/v1/jobs/{job_id}/progress"): (_SEEN,),
 }  # fmt: skip
 """Request headers that routes read themselves."""
+# Addresses that carry their own right to be asked.
+_OPEN = ("/v1/shared/", "/api/webhooks/")
+_WEBHOOK = {
+    "tags": ["generate"], "summary": "A provider tells of a job", "operationId": "receive_webhook",
+    "description": "At the address that the provider was given with the job: s and t are in it. Its signature is checked, it is kept, and"
+    " what follows from it follows later. What comes twice is kept once.",
+    "parameters": [
+        {"name": "record_id", "in": "path", "required": True, "schema": {"type": "string"}},
+        {"name": "s", "in": "query", "required": True, "schema": {"type": "string"}, "description": "Which submit it answers"},
+        {"name": "t", "in": "query", "required": True, "schema": {"type": "string"}, "description": "The address's own secret"},
+    ],
+    "requestBody": {"content": {"application/json": {"schema": {}}}},
+    "responses": {
+        "200": {
+            "description": "It is kept", "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object", "required": ["success", "status"],
+                        "properties": {"success": {"const": True}, "status": {"enum": ["received", "duplicate"]}},
+                    }
+                }
+            },
+        },
+        **{str(status): {"description": HTTPStatus(status).phrase, "content": {"application/json": {"schema": _ERROR}}}
+           for status in (400, 401, 404, 413, 503)},
+    },
+}  # fmt: skip
+"""Of webhooks.py, whose route is no FastAPI's."""
 
 
 def install(app: FastAPI) -> None:
@@ -47,6 +77,7 @@ def install(app: FastAPI) -> None:
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            made["paths"]["/api/webhooks/job/{record_id}"] = {"post": deepcopy(_WEBHOOK)}
             app.openapi_schema = complete(made)
         return app.openapi_schema
 
@@ -62,7 +93,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             for name, schema, told in _HEADERS.get((method, path), ()):
                 given = {"name": name, "in": "header", "required": False, "schema": schema, "description": told}
                 operation.setdefault("parameters", []).append(given)
-            _complete(operation, keyed=path.startswith("/v1/"))
+            _complete(operation, keyed=path.startswith(("/v1/", "/api/")) and not path.startswith(_OPEN))
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document

@@ -1,4 +1,4 @@
-"""Cancelling, retrying and deleting a job, whoever does its work: Dagster, or a program that reports.
+"""Cancelling, retrying and deleting a job, whoever does its work: Dagster, a provider, or a program that reports.
 
 What belongs here: what is allowed when, and what is done for it. What does not: routes (jobs.py).
 """
@@ -19,6 +19,9 @@ from viralsync_pipelines.gateway.faults import Refused
 from viralsync_pipelines.gateway.plans import judge
 from viralsync_pipelines.gateway.renders import foreign_sources, used_by
 from viralsync_pipelines.gateway.shown import missing
+from viralsync_pipelines.generate import changes as ledger_changes
+from viralsync_pipelines.generate.desk import Desk
+from viralsync_pipelines.jobs.ledger_rules import of_ledger
 from viralsync_pipelines.jobs.model import Job, Status
 from viralsync_pipelines.storage import claims, outbox_log, snapshots
 
@@ -31,7 +34,11 @@ def cancel_job(deps: Deps, job: Job, *, force: bool = False) -> Job:
         raise _ended(job, "cancelled")
     entry = deps.board.entry(job.id)
     if entry is None:
-        return deps.reported.cancel(job.id)
+        desk = _desk_of(deps, job)
+        if desk is None:
+            return deps.reported.cancel(job.id)
+        ledger_changes.cancel(desk.ledger, job.id)
+        return deps.board.find(job.id) or job
     if entry.job_id != job.id:
         raise Refused(409, "INVALID_STATE", f"{job.id} is a part of {entry.job_id}, and only the whole can be cancelled; cancel that")
     for child in deps.board.children(job.id):
@@ -50,6 +57,12 @@ def cancel_job(deps: Deps, job: Job, *, force: bool = False) -> Job:
 def retry_job(deps: Deps, principal: Principal, job: Job, scope: str, changes: Mapping[str, Any]) -> int:
     """Try a job again, under the same id; the number of the new attempt. Refused 409 unless it has ended."""
     entry = deps.board.entry(job.id)
+    desk = _desk_of(deps, job) if entry is None else None
+    if desk is not None:
+        foreign = sorted(foreign_sources(deps, principal, changes, "/set"))
+        if foreign:
+            raise Refused(400, "VALIDATION_ERROR", foreign[0].message, problems=foreign)
+        return ledger_changes.retry(desk.ledger, desk.registry, job.id, scope=scope, changes=changes)
     if entry is None:
         if changes:
             told = "only films have variables to set; leave it out, and give the program that does the job its new input yourself"
@@ -107,6 +120,9 @@ def delete_job(deps: Deps, job: Job) -> None:
     if entry is None:
         family = deps.board.family(job.id)
         parts = list(family.children) if family is not None else []
+        desk = _desk_of(deps, job)
+        if desk is not None:
+            _forget_execution(deps, desk, job)
         deps.reported.delete(job.id)
     else:
         for run in entry.runs:
@@ -125,6 +141,25 @@ def delete_job(deps: Deps, job: Job) -> None:
     with deps.database.writing() as connection:
         for job_id in (job.id, *parts):
             outbox_log.forget_job(connection, job_id)
+
+
+def _forget_execution(deps: Deps, desk: Desk, job: Job) -> None:
+    """Its rows, and what is kept by its jobs' names; what they made stays where it lies by content."""
+    if job.parent_id is not None:
+        raise Refused(409, "INVALID_STATE", f"{job.id} is a part of {job.parent_id}; delete that")
+    for record_id in ledger_changes.forget(desk.ledger, job.id):
+        for prefix in (f"outputs/{record_id}/", f"generated/{record_id}/"):
+            for key in list(deps.store.list(prefix)):
+                deps.store.delete(key)
+
+
+def _desk_of(deps: Deps, job: Job) -> Desk | None:
+    """Where a job of an execution is done; None for what a program of the user's does. Refused 503 where nothing is generated."""
+    if not of_ledger(job):
+        return None
+    if deps.desk is None:
+        raise Refused(503, "GENERATION_UNAVAILABLE", "this gateway was started without generation; start it with `viralsync up`")
+    return deps.desk
 
 
 def _ended(job: Job, what: str) -> Refused:

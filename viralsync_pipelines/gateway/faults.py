@@ -147,7 +147,7 @@ def reply_to(error: ViralsyncError, *, accept: str = "", instance: str = "", req
     if isinstance(error, MovieInvalid):
         # Its own words list every problem, line by line; they stand below.
         count = len(problems)
-        message = f"the movie has {count} problem{'' if count == 1 else 's'}; the first: {problems[0]['message']}"
+        message = f"the {error.what} has {count} problem{'' if count == 1 else 's'}; the first: {problems[0]['message']}"
     headers["Vary"] = "Accept"
     if _wants_problem(accept):
         body: dict[str, Any] = {

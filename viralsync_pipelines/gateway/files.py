@@ -11,14 +11,19 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
 from viralsync_pipelines.gateway.auth import Principal, viewer
-from viralsync_pipelines.gateway.deps import deps_of
+from viralsync_pipelines.gateway.deps import Deps, deps_of
 from viralsync_pipelines.gateway.faults import Refused, documented
 from viralsync_pipelines.gateway.shown import job_of, root_id
+from viralsync_pipelines.generate import records
+from viralsync_pipelines.jobs.ledger_rules import of_ledger
+from viralsync_pipelines.jobs.model import Job
 from viralsync_pipelines.storage.keys import content_type_of
 
 router = APIRouter(tags=["jobs"])
 _NAMES = ("output.mp4", "poster.jpg", "thumbnail.jpg", "contact-sheet.jpg", "render.json")
-_TYPES: dict[str, Any] = {kind: {} for kind in sorted({content_type_of(name) for name in _NAMES})}
+_GENERATED = ("mp4", "webm", "mov", "png", "jpg", "webp", "gif", "mp3", "wav", "m4a", "ogg", "flac", "bin")
+_NAMED = (*_NAMES, *(f"output.{ext}" for ext in _GENERATED))
+_TYPES: dict[str, Any] = {kind: {} for kind in sorted({content_type_of(name) for name in _NAMED})}
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache"}
 
 
@@ -30,11 +35,11 @@ _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-c
     },
 )  # fmt: skip
 def file(request: Request, job_id: str, name: str, principal: Annotated[Principal, Depends(viewer)]) -> Response:
-    """name: output.mp4, poster.jpg, thumbnail.jpg, contact-sheet.jpg or render.json."""
+    """name: of a film output.mp4, poster.jpg, thumbnail.jpg, contact-sheet.jpg or render.json; of a generation as its `result` has it."""
     deps = deps_of(request)
     job = job_of(deps, principal, job_id)
-    key = f"outputs/{root_id(job.id)}/{name}"
-    if name not in _NAMES or deps.store.stat(key) is None:
+    key = _generated(deps, job, name) if of_ledger(job) else f"outputs/{root_id(job.id)}/{name}" if name in _NAMES else None
+    if key is None or deps.store.stat(key) is None:
         raise Refused(404, "FILE_NOT_FOUND", f"{job.id} has no file {name[:60]!r}; a finished film has {', '.join(_NAMES)}")
     path = deps.store.local_path(key)
     if path is not None:
@@ -42,3 +47,13 @@ def file(request: Request, job_id: str, name: str, principal: Annotated[Principa
     return RedirectResponse(deps.store.url(key), 307, headers={"Cache-Control": "no-store"})
 
 
+def _generated(deps: Deps, job: Job, name: str) -> str | None:
+    """Where an output of a generation lies. By the ledger's row: a job that a program reports says of its result what it likes."""
+    if deps.desk is None:
+        return None
+    # An execution's own result is that of its last job, which its output names: outputs/<record>/<name>.
+    record_id = job.output.split("/")[1] if job.counts is not None and job.output is not None and job.output.count("/") > 1 else job.id
+    with deps.desk.ledger.database.reading() as connection:
+        record = records.find(connection, record_id)
+    outputs = (record.result or {}).get("outputs") or () if record is not None and record.workspace == job.workspace else ()
+    return next((each.get("key") for each in outputs if each.get("name") == name), None)

@@ -20,6 +20,7 @@ from viralsync_pipelines.gateway.idempotency import Claim, claimed
 from viralsync_pipelines.gateway.plans import Used, judge
 from viralsync_pipelines.gateway.shown import base_of
 from viralsync_pipelines.gateway.values import MOST_LEVELS, Values, too_deep
+from viralsync_pipelines.generate.in_movies import has_generated
 from viralsync_pipelines.jobs.orders import (
     CALLBACK_TAG,
     CHANNEL_TAG,
@@ -95,8 +96,10 @@ def submit(request: Request, order: RenderRequest, principal: Annotated[Principa
         if claim.replayed is not None:
             return claim.replayed
         known = deps.board.entry(claim.job_id) if claim.resumed else None
+        if has_generated(order.movie):
+            _generate(deps, principal, order, claim)
         # A run that was made and never queued, as when Dagster's web server died in between, is no job yet.
-        if known is None or known.last.status == "NOT_STARTED":
+        elif known is None or known.last.status == "NOT_STARTED":
             _launch(deps, principal, order, claim)
         where = f"{base_of(deps, request)}/v1/jobs/{claim.job_id}"
         return claim.reply(202, {"jobId": claim.job_id, "status": "queued"}, {"Location": where, "Retry-After": "3"})
@@ -126,6 +129,21 @@ def _launch(deps: Deps, principal: Principal, order: RenderRequest, claim: Claim
     deps.board.sync(force=True)
 
 
+def _generate(deps: Deps, principal: Principal, order: RenderRequest, claim: Claim) -> None:
+    """A movie some of whose layers are generated first: one execution, whose last job is the render."""
+    from viralsync_pipelines.gateway.generated_movies import begin, judged
+
+    problems = [] if order.callbackUrl is None else _callback_problems(deps, order.callbackUrl)
+    _refuse_too_deep(order, problems)
+    _, plan, faults = judged(deps, principal, order)
+    if plan is None or problems:
+        raise MovieInvalid(sorted({*problems, *faults}))
+    refusal = judge(principal.plan, used_by(deps, principal), width=0, height=0, seconds=0.0)
+    if refusal is not None:
+        raise refusal
+    begin(deps, principal, order, claim, plan)
+
+
 def _tags(principal: Principal, order: RenderRequest, job_id: str, seconds: float | None, movie: Movie) -> dict[str, str]:
     tags = {JOB_TAG: job_id, WORKSPACE_TAG: principal.workspace, PROJECT_TAG: order.projectId, QUEUE_TAG: order.queue}
     tags[f"viralsync/plan.{principal.plan_name}"] = principal.workspace
@@ -146,15 +164,8 @@ def _tags(principal: Principal, order: RenderRequest, job_id: str, seconds: floa
 
 def _valid(deps: Deps, principal: Principal, order: RenderRequest) -> Movie:
     """The movie, every fault of the request told at once with its place in it."""
-    problems: list[Problem] = []
-    if order.callbackUrl is not None:
-        from viralsync_pipelines.board.deliveries import callback_fault
-
-        fault = callback_fault(order.callbackUrl, deps.allow_hosts)
-        problems += [Problem("/callbackUrl", "CALLBACK_REFUSED", fault)] if fault else []
-    if too_deep(order.movie):
-        problems.append(Problem("/movie", "DOCUMENT_TOO_DEEP", f"this is nested too deep; a movie needs fewer than {MOST_LEVELS} levels"))
-        raise MovieInvalid(problems)
+    problems = [] if order.callbackUrl is None else _callback_problems(deps, order.callbackUrl)
+    _refuse_too_deep(order, problems)
     movie: Movie | None = None
     try:
         movie, expansion = read_spec(order.movie, order.variables)
@@ -164,6 +175,19 @@ def _valid(deps: Deps, principal: Principal, order: RenderRequest) -> Movie:
     if problems or movie is None:
         raise MovieInvalid(sorted(problems))
     return movie
+
+
+def _callback_problems(deps: Deps, url: str) -> list[Problem]:
+    from viralsync_pipelines.board.deliveries import callback_fault
+
+    fault = callback_fault(url, deps.allow_hosts)
+    return [Problem("/callbackUrl", "CALLBACK_REFUSED", fault)] if fault else []
+
+
+def _refuse_too_deep(order: RenderRequest, problems: list[Problem]) -> None:
+    if too_deep(order.movie):
+        problems.append(Problem("/movie", "DOCUMENT_TOO_DEEP", f"this is nested too deep; a movie needs fewer than {MOST_LEVELS} levels"))
+        raise MovieInvalid(problems)
 
 
 def known_seconds(movie: Movie) -> float | None:
