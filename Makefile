@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check bench bench-jobs up lock clean
+.PHONY: demo test test-slow check bench bench-jobs bench-generate up lock clean
 
 $(STAMP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +32,10 @@ bench: $(STAMP)
 # The Jobs API's part alone.
 bench-jobs: $(STAMP)
 	$(BIN)/python -m tests.bench jobs
+
+# That of generated media alone.
+bench-generate: $(STAMP)
+	$(BIN)/python -m tests.bench generate
 
 up: $(STAMP)
 	$(BIN)/viralsync up

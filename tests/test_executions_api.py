@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,15 @@ from viralsync_pipelines.cli.generate_first import generated_first
 from viralsync_pipelines.cli.main import main
 from viralsync_pipelines.client import ApiError, Client
 from viralsync_pipelines.generate.desk import share_token
+from viralsync_pipelines.generate.poll import work_left
 from viralsync_pipelines.generate.provider import Blame, Fault, Said, Seen
 from viralsync_pipelines.generate.sealing import unsealer
 from viralsync_pipelines.settings import Settings
 from viralsync_pipelines.storage.database import Database
 from viralsync_pipelines.storage.ledger_tables import execution_jobs, executions
+
+# What says nothing of rows: one kind of database is enough.
+ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def finished(bench: Bench, client: httpx.Client, *jobs: dict[str, Any]) -> tuple
     """An execution whose jobs were all made; its id and its status."""
     execution = execute(client, *jobs)
     bench.puppet.default = Seen(Said.DONE, "succeeded", bench_outputs())
-    bench.pump(4)
+    bench.pump(2)
     return execution, client.get(f"/api/status/{execution}").json()
 
 
@@ -94,6 +98,7 @@ def test_a_plan_is_taken_and_shown_job_by_job(client: httpx.Client, bench: Bench
     assert client.get("/v1/jobs?type=workflow").json()["jobs"][0]["jobId"] == told["executionId"]
 
 
+@ON_ONE
 def test_the_curl_of_the_requirement_is_taken_as_it_is_written(database: Database, bench: Bench, tmp_path: Path) -> None:
     """With the models that come with the program."""
     from dataclasses import replace
@@ -193,6 +198,7 @@ def test_what_was_made_is_shown_downloaded_and_used_by_what_is_based_on_it(clien
     assert client.post("/api/execute", json=plan(image("c", "nobody"), baseExecutionId=execution)).status_code == 400
 
 
+@ON_ONE
 def test_a_job_that_a_program_reports_opens_nothing_of_the_store(client: httpx.Client, bench: Bench) -> None:
     """Whatever it says of its result."""
     _, status = finished(bench, client)
@@ -206,6 +212,7 @@ def test_a_job_that_a_program_reports_opens_nothing_of_the_store(client: httpx.C
     assert status["status"] == "completed"
 
 
+@ON_ONE
 def test_an_address_that_was_given_out_opens_one_object_until_its_time(client: httpx.Client, gate: Gateway, bench: Bench) -> None:
     gate.key()
     bench.desk.store.put_bytes("media/ab/one.png", PIXEL)
@@ -247,7 +254,7 @@ def test_cancelling_retrying_and_deleting_go_through_the_ledger(client: httpx.Cl
     assert [each["status"] for each in client.get(f"/api/status/{execution}").json()["jobs"]] == ["pending", "pending"]
     assert client.post(f"/v1/jobs/{execution}/retry").status_code == 409
     bench.puppet.default = Seen(Said.DONE, "succeeded", bench_outputs())
-    bench.pump(4)
+    bench.pump(2)
     assert client.get(f"/v1/jobs/{execution}").json()["status"] == "done"
     refused = client.post(f"/v1/jobs/{first}/retry", json={"set": {"seed": "x"}})
     assert (refused.status_code, [each["pointer"] for each in refused.json()["problems"]]) == (400, ["/set/seed"])
@@ -346,12 +353,13 @@ def test_a_generation_goes_into_a_movie_that_is_made_for_it(client: httpx.Client
 # ---- the client ------------------------------------------------------------------------------------------------------
 
 
+@ON_ONE
 def test_the_typed_client_says_the_same(gate: Gateway, bench: Bench) -> None:
     with Client(gate.url) as client:
         execution = client.execute([image("a"), image("b", image="$a")])
         assert (execution.status, execution.jobs) == ("pending", ())
         bench.puppet.default = Seen(Said.DONE, "succeeded", bench_outputs())
-        bench.pump(4)
+        bench.pump(2)
         now = client.execution(execution.id)
         assert (now.status, now.terminal, [job.status for job in now.jobs]) == ("completed", True, ["completed"] * 2)
         assert now.jobs[1].depends_on == ("a",)
@@ -366,6 +374,25 @@ def test_the_typed_client_says_the_same(gate: Gateway, bench: Bench) -> None:
         assert told.value.problems[0].pointer.startswith("/executionPlan/jobs/0")
         with pytest.raises(ApiError, match="EXECUTION_NOT_FOUND"):
             client.execution(execution.id)
+
+
+@contextmanager
+def pumping(bench: Bench) -> Iterator[None]:
+    """Whatever is asked for meanwhile is done."""
+    over = threading.Event()
+
+    def pump() -> None:
+        while not over.wait(0.05):
+            if work_left(bench.desk):
+                bench.pump(2)
+
+    thread = threading.Thread(target=pump)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 # ---- the command line ------------------------------------------------------------------------------------------------
@@ -389,6 +416,7 @@ def command(
     return run
 
 
+@ON_ONE
 def test_a_plan_file_is_carried_out_and_what_became_of_it_is_a_table(
     command: Callable[..., tuple[int, str, str]], bench: Bench, tmp_path: Path
 ) -> None:
@@ -396,15 +424,13 @@ def test_a_plan_file_is_carried_out_and_what_became_of_it_is_a_table(
     status, out, err = command("execute", "plan.json")
     assert (status, out.strip().startswith("job_"), "jobs watch" in err) == (0, True, True)
     bench.puppet.default = Seen(Said.DONE, "succeeded", bench_outputs())
-    bench.pump(4)
+    bench.pump(2)
     (tmp_path / "more.json").write_text(json.dumps({"executionPlan": {"jobs": [image("more", image="$sky")]}, "options": {}}))
     assert command("execute", "more.json", "--base", out.strip())[0] == 0
     bench.puppet.default = Seen(Said.FAILED, "failed", fault=Fault(Blame.POLICY, "CONTENT_REFUSED", "flagged as sensitive"))
     # Watched to its end, which comes while it is watched.
-    pumping = threading.Thread(target=lambda: (time.sleep(0.3), bench.pump(2)))
-    pumping.start()
-    status, out, _ = command("execute", "plan.json", "--watch")
-    pumping.join()
+    with pumping(bench):
+        status, out, _ = command("execute", "plan.json", "--watch")
     assert status == 1
     assert re.search(r"^sky +generateImage +failed +puppet/polled", out, re.M)
     assert "flagged as sensitive" in out
@@ -418,6 +444,7 @@ def test_a_plan_file_is_carried_out_and_what_became_of_it_is_a_table(
     assert command("generations", "--clear")[1].strip() == "3 executions cleared"
 
 
+@ON_ONE
 def test_a_plan_that_is_wrong_says_where(command: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(json.dumps([image("a", "nobody")]))
     status, _, err = command("execute", "plan.json")
@@ -455,6 +482,7 @@ def test_a_movie_with_layers_to_be_generated_is_one_job_that_generates_first(cli
     assert "prompt" not in first["layers"][0]
 
 
+@ON_ONE
 def test_what_is_wrong_with_a_layer_to_be_generated_is_told_at_the_layer(client: httpx.Client, bench: Bench, database: Database) -> None:
     wrong = [
         generated(model="puppet/nope"), generated("image", params={"seed": "x"}), {"type": "image", "src": "generate:"},
@@ -473,6 +501,7 @@ def test_what_is_wrong_with_a_layer_to_be_generated_is_told_at_the_layer(client:
         assert connection.execute(select(executions.c.id)).first() is None
 
 
+@ON_ONE
 def test_the_command_line_has_layers_generated_and_finds_them_again(
     command: Callable[..., tuple[int, str, str]], bench: Bench, tmp_path: Path, gate: Gateway
 ) -> None:
@@ -480,16 +509,14 @@ def test_the_command_line_has_layers_generated_and_finds_them_again(
     bench.puppet.default = Seen(Said.DONE, "succeeded", bench_outputs())
     settings = Settings.from_env({"VIRALSYNC_HOME": str(tmp_path), "VIRALSYNC_API_URL": gate.url}, cwd=tmp_path)
     movie = {**MOVIE, "scenes": [{"id": "a", "duration": 1, "layers": [generated(prompt="a {{ x }}")]}], "variables": {"x": "cat"}}
-    pumping = threading.Thread(target=lambda: (time.sleep(0.3), bench.pump(2)))
-    pumping.start()
-    first = generated_first(movie, {"x": "dog"}, settings, quiet=True)
-    pumping.join()
+    with pumping(bench):
+        first = generated_first(movie, {"x": "dog"}, settings, quiet=True)
     (made,) = client_cards(gate)
     assert first["scenes"][0]["layers"] == [{"type": "image", "src": f"job:{made['jobId']}"}]
     assert made["title"] == "a dog"
     assert generated_first(movie, {"x": "dog"}, settings, quiet=True) == first
     assert len(bench.puppet.orders) == 1
-    (tmp_path / "movie.json").write_text(json.dumps({**movie, "scenes": [{"id": "a", "duration": 1, "layers": [generated(model="nope")]}]}))
+    (tmp_path / "movie.json").write_text(json.dumps({**movie, "scenes": [{"id": "a", "duration": 1, "layers": [generated(model="nope", prompt="x")]}]}))
     status, _, err = command("render", "movie.json")
     assert (status, "/scenes/0/layers/0/model" in err, "MODEL_UNKNOWN" in err) == (2, True, True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -544,3 +545,12 @@ def test_old_executions_are_forgotten_with_all_that_tells_of_them(bench: Bench) 
     assert (bench.rows(old), bench.reported.family(old), history(bench, row.id)) == ([], None, [])
     assert forget_letters(database, bench.clock.now()) == 0
     assert bench.row(going, "a").stage == "waiting"
+
+
+def test_a_file_of_this_machine_is_not_offered_to_a_provider_that_cannot_reach_it(bench: Bench) -> None:
+    bench.puppet.default = done()
+    execution = bench.open([image("a"), image("b", image="$a")])
+    bench.desk = replace(bench.desk, base_url="")
+    bench.pump(3)
+    assert (bench.row(execution, "b").error or "").startswith("API_BASE_URL_MISSING")
+    assert [order.params["prompt"] for order in bench.puppet.orders] == ["a"]

@@ -1,8 +1,8 @@
 """`make bench`: B1 through Dagster against one hand-written ffmpeg process, the x264 floor, and MoviePy. Prints a table.
 
 Every figure is of a whole process tree. Compare ratios of one run, never seconds of two: the machine drifts by a tenth.
-Rounds with BENCH_ROUNDS (default 1), without MoviePy with BENCH_MOVIEPY=0. `python -m tests.bench render` and `... jobs` (jobs.py) run
-one half alone.
+Rounds with BENCH_ROUNDS (default 1), without MoviePy with BENCH_MOVIEPY=0. `python -m tests.bench render`, `... jobs` (jobs.py) and
+`... generate` (generate.py) run one part alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import fontpkg_inter
 
-from tests.bench import jobs
+from tests.bench import generate, jobs
 from tests.bench.b1 import SIZE, X264, document, make_media, reference_argv
 from tests.bench.tree import Cost, measure
 from viralsync_pipelines.render.ffmpeg import ffmpeg_path
@@ -32,6 +32,8 @@ def main(parts: list[str]) -> None:
         _render_bench()
     if "jobs" in parts:
         jobs.main()
+    if "generate" in parts:
+        generate.main()
 
 
 def _render_bench() -> None:
@@ -177,4 +179,4 @@ def _alone(work: Path) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["render", "jobs"])
+    main(sys.argv[1:] or ["render", "jobs", "generate"])

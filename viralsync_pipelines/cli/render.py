@@ -28,7 +28,6 @@ from viralsync_pipelines.cli.inputs import (
 )
 from viralsync_pipelines.cli.plan import plan_facts
 from viralsync_pipelines.errors import ViralsyncError
-from viralsync_pipelines.generate.in_movies import has_generated
 from viralsync_pipelines.jobs.run_config import DEFAULT_PRESET, MAX_CONCURRENCY, PRESETS, parallel_scenes
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def render_command(args: argparse.Namespace, settings: Settings) -> int:
     out = output_path(args.output, args.movie, ".mp4" if args.still is None else ".png")
     document, folder = read_movie_file(args.movie)
     variables = variables_of(args.set)
+    from viralsync_pipelines.generate.in_movies import has_generated
+
     if has_generated(document):
         from viralsync_pipelines.cli.generate_first import generated_first
 

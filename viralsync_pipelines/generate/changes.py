@@ -139,8 +139,10 @@ def _retry_row(move: Move, record: Record, registry: Registry, again: Sequence[R
 
 
 def forget(ledger: Ledger, execution_id: str) -> list[str]:
-    """Delete an execution's rows; the ids of its jobs. What they made stays in the store by content until clean-up."""
+    """Delete an ended execution's rows; the ids of its jobs. What they made stays in the store by its content. Raises ReportRefused."""
     with ledger.moving(execution_id) as move:
+        if records.of_execution(move.connection, execution_id, row.stage != ENDED):
+            raise ReportRefused(f"{execution_id} is at work again; cancel it first, or wait for its end")
         return forget_rows_of(move.connection, execution_id)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from viralsync_pipelines.generate.provider import Ticket
+from viralsync_pipelines.generate.provider import Blame, CallFailed, Ticket
 
 if TYPE_CHECKING:
     from viralsync_pipelines.generate.calls import Calls
@@ -54,10 +54,16 @@ class Desk:
         return f"{base.rstrip('/')}/api/webhooks/job/{record.id}?s={submit}&t={webhook_token(self.secret, record.id, submit)}"
 
     def shared_url(self, key: str, provider: str | None) -> str:
-        """An address at which a provider can read an object of the store: the bucket's own, or one of the gateway's, good for a day."""
+        """An address at which a provider can read an object of the store: the bucket's own, or one of the gateway's, good for a day.
+
+        Raises CallFailed API_BASE_URL_MISSING when the provider could reach neither.
+        """
         if self.store.local_path(key) is None:
             return self.store.url(key, expires_s=SHARED_S)
-        base = self.local_url if provider == "sandbox" or not self.base_url else self.base_url
+        base = self.local_url if provider == "sandbox" else self.base_url
+        if not base:
+            remedy = "set API_BASE_URL to the gateway's public address, or VIRALSYNC_STORE to a bucket"
+            raise CallFailed(f"{provider} cannot read files of this machine: {remedy}", blame=Blame.SOURCE, code="API_BASE_URL_MISSING")
         until = self.ledger.now_ms() // 1000 + SHARED_S
         return f"{base.rstrip('/')}/v1/shared/{quote(key)}?until={until}&t={share_token(self.secret, key, until)}"
 

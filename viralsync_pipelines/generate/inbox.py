@@ -27,6 +27,8 @@ from viralsync_pipelines.storage.ledger_tables import execution_jobs, webhook_in
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+# How long a letter that cannot be judged is looked at again.
+PATIENCE_MS = 10 * 60_000
 _inbox = webhook_inbox.c
 _log = logging.getLogger("viralsync.generate")
 
@@ -102,9 +104,12 @@ def _applied(desk: Desk, letter: Any) -> bool:
     except CallFailed as error:
         # The provider could not be asked whether it is true: at the next look.
         _log.warning("[Webhook] %s: %s", letter["record_id"], error)
-        return False
+        state = None
     if state is None:
-        return False
+        if desk.ledger.now_ms() - letter["received_ms"] < PATIENCE_MS:
+            return False
+        # The job is polled as well; letters that stay would keep others from being read.
+        state = "kept"
     with desk.ledger.database.writing() as connection:
         connection.execute(update(webhook_inbox).where(_inbox.id == letter["id"]).values(state=state))
     return True

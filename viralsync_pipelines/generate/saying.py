@@ -8,15 +8,16 @@ from __future__ import annotations
 import logging
 import sys
 
-NAME = "viralsync.generate"
+NAMES = ("viralsync.generate", "viralsync.gateway")
 
 
 def speak_up() -> None:
     """From now on this process says what it does. Called by programs, never by libraries; twice is once."""
-    logger = logging.getLogger(NAME)
-    if any(isinstance(each, logging.StreamHandler) for each in logger.handlers):
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    for name in NAMES:
+        logger = logging.getLogger(name)
+        if any(isinstance(each, logging.StreamHandler) for each in logger.handlers):
+            continue
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)

@@ -106,6 +106,7 @@ execution_jobs = Table(
     Index("execution_jobs_leases", "stage", "lease_until"),
     Index("execution_jobs_cancelling", "cancelling"),
     Index("execution_jobs_by_batch", "batch"),
+    Index("execution_jobs_of_workspace", "workspace", "completed_at"),
 )  # fmt: skip
 
 transitions = Table(

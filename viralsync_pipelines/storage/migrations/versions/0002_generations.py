@@ -68,6 +68,7 @@ def upgrade() -> None:
     op.create_index("execution_jobs_cancelling", "execution_jobs", ["cancelling"])
     op.create_index("execution_jobs_due", "execution_jobs", ["stage", "next_poll_at"])
     op.create_index("execution_jobs_leases", "execution_jobs", ["stage", "lease_until"])
+    op.create_index("execution_jobs_of_workspace", "execution_jobs", ["workspace", "completed_at"])
     op.create_table(
         "execution_transitions",
         Column("id", Integer, primary_key=True, autoincrement=True),
