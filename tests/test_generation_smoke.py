@@ -73,8 +73,8 @@ def test_a_plan_runs_through_provider_webhook_poll_and_store(studio: Stack) -> N
 def test_what_a_provider_refuses_is_told_with_its_words_and_a_hint(studio: Stack) -> None:
     import httpx
 
-    sandbox = f"http://127.0.0.1:{studio.sandbox_port}"
-    httpx.post(f"{sandbox}/sandbox/mischief", json={"failing": 1.0, "failure": "NSFW content detected"}, trust_env=False).raise_for_status()
+    sandbox = httpx.Client(base_url=f"http://127.0.0.1:{studio.sandbox_port}", headers={"Authorization": "Bearer any"}, trust_env=False)
+    sandbox.post("/sandbox/mischief", json={"refusing": 1.0}).raise_for_status()
     try:
         execution = execute(studio, [
             {"id": "a", "operation": "generateImage", "params": {"modelId": "sandbox/image", "prompt": "no"}},
@@ -82,7 +82,8 @@ def test_what_a_provider_refuses_is_told_with_its_words_and_a_hint(studio: Stack
         ])  # fmt: skip
         status = finished(studio, execution)
     finally:
-        httpx.delete(f"{sandbox}/sandbox/mischief", trust_env=False)
+        sandbox.delete("/sandbox/mischief").raise_for_status()
+        sandbox.close()
     errors = {job["id"]: job["error"] for job in status["jobs"]}
     assert "NSFW content detected" in errors["a"]
     assert "policy" in errors["a"]

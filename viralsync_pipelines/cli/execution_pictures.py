@@ -25,10 +25,15 @@ _STYLES = {
 _STAGES = {"ready": "to be submitted", "unsure": "to be found again", "settled": "to be fetched", "collecting": "being fetched"}
 
 
+# What is of a known length is never cut off; names and prompts give way on a narrow terminal.
+_WIDTHS = {"type": 12, "status": 9, "time": 5, "took": 5, "cost": 6, "provider": 10, "end by": 7, "price": 14, "key": 7, "operation": 13}
+
+
 def _table(*names: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in names:
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+        least = 16 if name == "job" and "prompt" in names else _WIDTHS.get(name)
+        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=least)
     return table
 
 

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from viralsync_pipelines.settings import Settings
 
 _PR_SET_PDEATHSIG = 1
+_REPLICATE_KEY = "REPLICATE_API_TOKEN"
 # Dagster's servers end their own children, running films included, when they are asked to.
 _GRACE_S = 10.0
 
@@ -49,11 +51,7 @@ def up_command(args: argparse.Namespace, settings: Settings) -> int:
         _check_free("127.0.0.1", args.sandbox_port, "--sandbox-port")
     home = dagster_home(settings)
     _bring_up_to_date(args.api_host, settings)
-    env = {**os.environ, "VIRALSYNC_HOME": str(settings.home)}
-    env.setdefault("DAGSTER_HOME", str(home))
-    # What is generated is fetched by the daemon's runs, and told to the gateway: all of them on this machine.
-    env.setdefault("VIRALSYNC_LOCAL_URL", f"http://{_reached(args.api_host)}:{args.api_port}")
-    env.setdefault("SANDBOX_BASE_URL", f"http://127.0.0.1:{args.sandbox_port or SANDBOX_PORT}/v1")
+    env = environment_of(os.environ, settings, home, api=f"http://{_reached(args.api_host)}:{args.api_port}", sandbox=args.sandbox_port)
     tools, workspace = Path(sys.executable).parent, ["-w", str(home / "workspace.yaml")]
     commands = {
         "ui": [str(tools / "dagster-webserver"), *workspace, "-h", args.host, "-p", str(args.port)],
@@ -67,6 +65,8 @@ def up_command(args: argparse.Namespace, settings: Settings) -> int:
         commands["sandbox"] = [
             sys.executable, "-m", "viralsync_pipelines.cli.main", "sandbox", "--port", str(args.sandbox_port),
         ]  # fmt: skip
+    if _REPLICATE_KEY not in os.environ and env.get(_REPLICATE_KEY):
+        print(f"No {_REPLICATE_KEY}: models of Replicate are played by the sandbox, as far as it knows them.", flush=True)
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda got, _frame: stopping.append(got))
@@ -93,6 +93,23 @@ def up_command(args: argparse.Namespace, settings: Settings) -> int:
         time.sleep(0.2)
     _end(list(processes.values()))
     return status
+
+
+def environment_of(
+    environ: Mapping[str, str], settings: Settings, dagster_home: Path, *, api: str, sandbox: int
+) -> dict[str, str]:  # fmt: skip
+    """What the processes of `up` are told. api: the gateway as this machine reaches it. sandbox: its port, 0 for none."""
+    env = {**environ, "VIRALSYNC_HOME": str(settings.home)}
+    env.setdefault("DAGSTER_HOME", str(dagster_home))
+    # What is generated is fetched by the daemon's runs, and told to the gateway: all of them on this machine.
+    env.setdefault("VIRALSYNC_LOCAL_URL", api)
+    if sandbox:
+        address = f"http://127.0.0.1:{sandbox}/v1"
+        env.setdefault("SANDBOX_BASE_URL", address)
+        if not environ.get(_REPLICATE_KEY) and not environ.get("REPLICATE_BASE_URL"):
+            # So that the first plan of the guide runs without an account; told when it is so.
+            env |= {_REPLICATE_KEY: "sandbox", "REPLICATE_BASE_URL": address}
+    return env
 
 
 def _bring_up_to_date(api_host: str, settings: Settings) -> None:

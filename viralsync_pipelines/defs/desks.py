@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from viralsync_pipelines.board.ledger_jobs import LedgerJobs
 from viralsync_pipelines.board.reported import ReportedJobs
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # Where `viralsync up` has the sandbox.
 SANDBOX = "http://127.0.0.1:3002/v1"
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Under which the database keeps what signs our addresses.
 _SIGNING, _SEALING = "generate", "provider-keys"
 
@@ -52,6 +54,7 @@ def open_desk(
         base_url=settings.api_base_url or "",
         local_url=settings.local_gateway or LOCAL_GATEWAY,
         unseal=unsealer(accounts.shared_secret(_SEALING)),
+        near=frozenset({"sandbox", *(name for name, base in settings.provider_bases.items() if urlsplit(base).hostname in _LOOPBACK)}),
     )
 
 

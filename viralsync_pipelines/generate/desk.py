@@ -41,14 +41,16 @@ class Desk:
     base_url: str = ""
     local_url: str = LOCAL_GATEWAY
     unseal: Callable[[str], Mapping[str, str]] = lambda _: {}
+    #: Providers on this machine, as the sandbox: they reach the gateway where programs of this machine do.
+    near: frozenset[str] = frozenset({"sandbox"})
 
     def calls_for(self, sealed: str | None) -> Calls:
         """With the keys that came with the plan before those of the server."""
         return replace(self.calls, keys={**self.calls.keys, **self.unseal(sealed)}) if sealed else self.calls
 
     def webhook_url(self, record: Record, submit: int) -> str | None:
-        """Where a provider tells the end of this submit; None when it cannot reach us. The sandbox is on this machine."""
-        base = self.local_url if record.provider == "sandbox" else self.base_url
+        """Where a provider tells the end of this submit; None when it cannot reach us."""
+        base = self.local_url if record.provider in self.near else self.base_url
         if not base:
             return None
         return f"{base.rstrip('/')}/api/webhooks/job/{record.id}?s={submit}&t={webhook_token(self.secret, record.id, submit)}"
@@ -60,7 +62,7 @@ class Desk:
         """
         if self.store.local_path(key) is None:
             return self.store.url(key, expires_s=SHARED_S)
-        base = self.local_url if provider == "sandbox" else self.base_url
+        base = self.local_url if provider in self.near else self.base_url
         if not base:
             remedy = "set API_BASE_URL to the gateway's public address, or VIRALSYNC_STORE to a bucket"
             raise CallFailed(f"{provider} cannot read files of this machine: {remedy}", blame=Blame.SOURCE, code="API_BASE_URL_MISSING")
