@@ -13,6 +13,8 @@ from viralsync_pipelines.defs.take import tell
 from viralsync_pipelines.errors import DatabaseBehind
 
 GENERATED = dg.AssetKey("generated_media")
+# Nothing is handed on. Bound here: a sensor over jobs that Dagster still has to bind is copied by it, with a warning on every command.
+_OWN = {"io_manager": dg.mem_io_manager}
 
 generated_media = dg.AssetSpec(
     GENERATED, group_name="generated", description="What providers made, stored by content: one materialization for each finished job.",
@@ -45,12 +47,12 @@ def collect(context: dg.OpExecutionContext, config: Batch) -> None:
     context.add_output_metadata({"collected": len(done), "jobs": [job for job, _ in done]})
 
 
-@dg.job(executor_def=dg.in_process_executor, description="Gives jobs of execution plans to their providers.")
+@dg.job(executor_def=dg.in_process_executor, resource_defs=_OWN, description="Gives jobs of execution plans to their providers.")
 def submit_generations() -> None:
     submit()
 
 
-@dg.job(executor_def=dg.in_process_executor, description="Fetches what providers made.")
+@dg.job(executor_def=dg.in_process_executor, resource_defs=_OWN, description="Fetches what providers made.")
 def collect_generations() -> None:
     collect()
 

@@ -82,6 +82,10 @@ def speak_text(context: dg.OpExecutionContext, config: Script, studio: StudioRes
     )  # fmt: skip
 
 
-@dg.job(name=NARRATE_JOB, executor_def=dg.in_process_executor, description="Speaks what an execution plan has to be narrated.")
+# Bound here, as in generations.py: what Dagster binds itself makes it copy the sensor, with a warning on every command.
+@dg.job(
+    name=NARRATE_JOB, executor_def=dg.in_process_executor, resource_defs={"studio": StudioResource(), "io_manager": dg.mem_io_manager},
+    description="Speaks what an execution plan has to be narrated.",
+)  # fmt: skip
 def narrate_text() -> None:
     speak_text()
