@@ -238,6 +238,7 @@ def test_a_webhook_before_the_answer_to_the_submit_is_not_lost(bench: Bench) -> 
     submit(bench)
     after = bench.row(execution, "a")
     assert (after.stage, after.settled_by, after.provider_job_id) == ("settled", "webhook", "p1")
+    assert [step for step in history(bench, row.id) if "settled" in step[:2]] == [("waiting", "settled", "webhook"), ("settled", "settled", "submit")]
 
 
 def test_an_unsigned_webhook_before_the_answer_waits_for_it_and_is_checked_with_the_provider(bench: Bench) -> None:

@@ -35,7 +35,8 @@ class Connection:
 
 
 async def sending(port: int, rate: float, messages: list[bytes]) -> dict[str, Any]:
-    free: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+    # In turn: one that rests for five seconds is closed by the server.
+    free: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(CONNECTIONS):
         free.put_nowait(Connection(*await asyncio.open_connection("127.0.0.1", port)))
     took: list[float] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
@@ -145,7 +145,8 @@ def _take_in(desk: Desk, record: Record, provider_job_id: str, seen: Seen) -> st
     if outcome is not None:
         if not record.provider_job_id and provider_job_id:
             # Before the answer to the submit, or instead of it.
-            moves.submitted(desk.ledger, record, Taken(Ticket(provider_job_id), seen), "webhook")
+            waiting = moves.submitted(desk.ledger, record, Taken(Ticket(provider_job_id), seen), "webhook")
+            record = replace(record, stage="waiting") if waiting else record
         outcome = keep_bytes(desk.store, record.id, record.submits, outcome)
         moves.settle_row(desk.ledger, record, outcome, "webhook", word=seen.word)
         return "applied"

@@ -172,8 +172,9 @@ def submitted(ledger: Ledger, record: Record, taken: Taken, strategy: str) -> bo
             records.mark(move.connection, record, "waiting", "submit", now, f"{record.provider}: {ticket.provider_job_id}")
             move.notes.append(Note(record.id, told.MOVED, _seen_data(record, taken.seen, ticket.provider_job_id)))
             return True
-        if records.move(move.connection, record, ["settled", "collecting", ENDED], known):
-            records.mark(move.connection, record, record.stage, "submit", now, f"answer came after the end: {ticket.provider_job_id}")
+        late = records.find(move.connection, record.id)
+        if late is not None and records.move(move.connection, record, ["settled", "collecting", ENDED], known):
+            records.mark(move.connection, late, late.stage, "submit", now, f"answer came after the end: {ticket.provider_job_id}")
     return False
 
 
@@ -260,19 +261,25 @@ class Polled:
 def keep_polls(ledger: Ledger, polls: Iterable[Polled], *, counted: bool = True) -> None:
     """Note many answers at once; the Jobs only of those in which something shows. counted: they were polls, not webhooks."""
     changed: dict[str, list[Note]] = {}
+    # Most show nothing new, and are written together: one by one they cost as much as asking does.
+    silent: list[tuple[Record, Mapping[str, Any]]] = []
+    failed: list[tuple[Record, Mapping[str, Any]]] = []
     with ledger.database.writing() as connection:
         for each in polls:
             record, seen = each.record, each.seen
             if seen is None:
-                records.move(connection, record, ["waiting"], {"poll_errors": record.poll_errors + 1, "next_poll_at": each.next_poll_at})
+                failed.append((record, {"poll_errors": record.poll_errors + 1, "next_poll_at": each.next_poll_at}))
                 continue
             values = {
                 "poll_attempts": record.poll_attempts + counted, "poll_errors": 0, "next_poll_at": each.next_poll_at,
                 "provider_job_status": seen.word[:64],
             }  # fmt: skip
-            shows = seen.word != record.provider_job_status or seen.queue_position is not None or seen.progress is not None
-            if records.move(connection, record, ["waiting"], values) and shows:
+            if seen.word == record.provider_job_status and seen.queue_position is None and seen.progress is None:
+                silent.append((record, values))
+            elif records.move(connection, record, ["waiting"], values):
                 changed.setdefault(record.execution_id, []).append(Note(record.id, told.MOVED, _seen_data(record, seen)))
+        records.move_all(connection, "waiting", silent)
+        records.move_all(connection, "waiting", failed)
     for execution_id, notes in changed.items():
         with ledger.moving(execution_id) as move:
             move.notes.extend(notes)

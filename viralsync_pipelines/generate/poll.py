@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from viralsync_pipelines.generate.outputs import keep_bytes
 from viralsync_pipelines.generate.provider import Blame, CallFailed, Fault, Gone, Provider, Seen
 from viralsync_pipelines.generate.records import Record, row
 from viralsync_pipelines.generate.settle import GIVEN_UP, failed, settle
+from viralsync_pipelines.generate.side_by_side import side_by_side
 from viralsync_pipelines.generate.submit import confirm
 from viralsync_pipelines.generate.waits import MOST_ERRORS
 from viralsync_pipelines.jobs.view import iso
@@ -67,22 +67,21 @@ def poll_due(desk: Desk, *, budget_s: float, limit: int = 2_000, clock: Callable
     chosen = _within_rates(due, max(budget_s, tick_s))
     asked = settled = 0
     kept: list[Polled] = []
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="poll") as threads:
-        work: dict[Future[Polled | bool | None], None] = {
-            threads.submit(_poll_until, desk, keys.get(each.execution_id), each, until, clock): None for each in chosen
-        }
-        for each in as_completed(work):
-            result = each.result()
-            if result is None:
-                continue
-            asked += 1
-            if isinstance(result, Polled):
-                kept.append(result)
-            else:
-                settled += result
-            if len(kept) >= _KEEP_EVERY:
-                moves.keep_polls(desk.ledger, kept)
-                kept = []
+
+    def ask(record: Record) -> Polled | bool | None:
+        return _poll_until(desk, keys.get(record.execution_id), record, until, clock)
+
+    for result in side_by_side(ask, chosen, most=THREADS):
+        if result is None:
+            continue
+        asked += 1
+        if isinstance(result, Polled):
+            kept.append(result)
+        else:
+            settled += result
+        if len(kept) >= _KEEP_EVERY:
+            moves.keep_polls(desk.ledger, kept)
+            kept = []
     moves.keep_polls(desk.ledger, kept)
     return Tick(len(due), asked, settled)
 

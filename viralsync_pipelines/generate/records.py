@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, insert, or_, select, update
 
 from viralsync_pipelines.storage.ledger_tables import execution_jobs, executions, transitions
 
@@ -127,6 +127,19 @@ def move(connection: Connection, record: Record, stages: Collection[str], values
         .values(**values)
     )
     return connection.execute(moved).rowcount == 1
+
+
+def move_all(connection: Connection, stage: str, changes: Sequence[tuple[Record, Mapping[str, Any]]]) -> None:
+    """As `move`, for many at once, and without saying which of them moved. values: the same names in each."""
+    if not changes:
+        return
+    mine = row.id == bindparam("of_id"), row.attempt == bindparam("of_attempt"), row.submits == bindparam("of_submits")
+    moved = update(execution_jobs).where(*mine, row.stage == stage).values({name: bindparam(f"to_{name}") for name in changes[0][1]})
+    rows = []
+    for record, values in changes:
+        of = {"of_id": record.id, "of_attempt": record.attempt, "of_submits": record.submits}
+        rows.append(of | {f"to_{name}": value for name, value in values.items()})
+    connection.execute(moved, rows)
 
 
 def take(connection: Connection, stage: str, batch: str, now_ms: int, until_ms: int, limit: int, *more: ColumnElement[bool]) -> int:

@@ -95,7 +95,7 @@ def took(desk: Desk, record: Record, model: Model, order: Order, taken: Taken) -
         outcome = keep_bytes(desk.store, record.id, record.submits, outcome)
     waiting = moves.submitted(desk.ledger, record, taken, strategy if outcome is None or strategy != "none" else "polling")
     if outcome is not None:
-        moves.settle_row(desk.ledger, record, outcome, "submit", word=taken.seen.word)
+        moves.settle_row(desk.ledger, replace(record, stage="waiting") if waiting else record, outcome, "submit", word=taken.seen.word)
     elif waiting:
         apply_for(desk, record.id)
 
