@@ -668,7 +668,7 @@ def test_nothing_but_the_home_modules_reaches_into_dagsters_insides() -> None:
 def test_the_definitions_are_valid_as_dagster_checks_them() -> None:
     defs = build_defs()
     dg.Definitions.validate_loadable(defs)
-    assert {str(key.path[-1]) for key in defs.resolve_asset_graph().get_all_asset_keys()} == {"movie", "narration"}
+    assert {str(key.path[-1]) for key in defs.resolve_asset_graph().get_all_asset_keys()} == {"generated_media", "movie", "narration"}
     assert defs.resolve_job_def("render_movie").partitions_def is not None
 
 
