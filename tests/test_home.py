@@ -324,21 +324,28 @@ def test_a_web_servers_statements_have_a_limit(dagster_storage: Settings, databa
         assert instance.all_instigator_state() == []
 
 
-def test_processes_that_start_at_once_make_dagsters_tables_once(postgres: PostgresServer) -> None:
-    """`viralsync up` starts three servers at the same moment, the first time on an empty database."""
-    url = postgres.create()
+@pytest.mark.parametrize("storage", ["postgres", "sqlite"])
+def test_processes_that_start_at_once_make_dagsters_tables_once(storage: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """`viralsync up` starts three servers at the same moment, the first time on an empty database. Stamped twice, a SQLite home could
+    never be opened again."""
+    server: PostgresServer | None = request.getfixturevalue("postgres") if storage == "postgres" else None
+    url = server.create() if server is not None else ""
+    make = f"PostgresHome({url!r})" if url else f"HomeStorage.from_local({str(tmp_path / 'dagster')!r})"
     program = (
         "import sys\n"
+        "from viralsync_pipelines.defs.home import HomeStorage, read_migrations_once\n"
         "from viralsync_pipelines.defs.home_postgres import PostgresHome\n"
+        "read_migrations_once()\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
-        f"home = PostgresHome({url!r})\n"
+        f"home = {make}\n"
         "assert home.run_storage.get_runs_count() == 0\n"
         "assert home.schedule_storage.all_instigator_state() == []\n"
     )
+    count = 3 if server is not None else 6
     starting = [
         subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
+        for _ in range(count)
     ]
     for process in starting:
         assert process.stdout is not None
@@ -348,9 +355,14 @@ def test_processes_that_start_at_once_make_dagsters_tables_once(postgres: Postgr
         process.stdin.write("\n")
         process.stdin.flush()
     said = [process.communicate(timeout=60)[1] for process in starting]
-    assert [process.returncode for process in starting] == [0, 0, 0], said
-    assert said == ["", "", ""]
-    postgres.drop(url)
+    assert [process.returncode for process in starting] == [0] * count, said
+    assert said == [""] * count
+    if server is not None:
+        server.drop(url)
+        return
+    for file in (tmp_path / "dagster").rglob("*.db"):
+        with closing(sqlite3.connect(file)) as connection:
+            assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,), file
 
 
 def test_a_server_that_is_away_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ name has no public path, and Dagster's own `env:` has no default, so that a plai
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
 import sys
@@ -42,9 +43,10 @@ class HomeStorage(DagsterSqliteStorage):
         super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
         home = Path(base_dir)
         self.base_dir, self._inst_data = base_dir, inst_data
-        self._run_storage = SqliteRuns.from_local(str(home / "history"))
-        self._event_log_storage = SqliteEvents(str(home / "history" / "runs"))
-        self._schedule_storage = SqliteScheduleStorage.from_local(str(home / "schedules"))
+        with _one_at_a_time(home):
+            self._run_storage = SqliteRuns.from_local(str(home / "history"))
+            self._event_log_storage = SqliteEvents(str(home / "history" / "runs"))
+            self._schedule_storage = SqliteScheduleStorage.from_local(str(home / "schedules"))
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -60,6 +62,16 @@ class HomeStorage(DagsterSqliteStorage):
         read_migrations_once()
         settings.dagster_home.mkdir(parents=True, exist_ok=True)
         return HomeStorage.from_local(str(settings.dagster_home), inst_data=inst_data)
+
+
+@contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    """Dagster makes its SQLite databases without a lock. Three servers that start on a new home at once stamp them twice, and what is
+    stamped twice is never opened again."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".opening").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def event_marks(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, object]:
