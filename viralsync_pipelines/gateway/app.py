@@ -92,6 +92,4 @@ def build_app(deps: Deps, *, heartbeat_s: float = HEARTBEAT_S, cors_origins: Seq
             CORSMiddleware, allow_origins=list(cors_origins), allow_methods=["GET", "POST", "DELETE"], allow_headers=list(_SENT),
             expose_headers=list(_SHOWN), max_age=3600,
         )  # fmt: skip
-    if intake is not None:
-        app.add_middleware(webhooks.Front, intake=intake)
     return app
