@@ -10,17 +10,13 @@ import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
-import httpx
-
-from tests.servers.provider import Reply, ScriptedProvider, provider_server, reply
+from tests.servers.provider import Reply, ScriptedProvider, client, provider_server, reply
 from viralsync_pipelines.generate.calls import Calls
 from viralsync_pipelines.generate.models import Model, load_registry
 from viralsync_pipelines.generate.provider import Order, Provider, Said, Seen, Taken, Ticket
 from viralsync_pipelines.generate.providers import elevenlabs, google, heygen, luma, openai, runway
-from viralsync_pipelines.http import open_client
 
 SECRET = "key-that-nobody-else-may-see"
 KEYS = dict.fromkeys(
@@ -167,12 +163,6 @@ ALL = WAITING + AT_ONCE
 
 def life(name: str) -> Life:
     return next(each for each in ALL if each.name == name)
-
-
-@cache
-def client() -> httpx.Client:
-    """One for all tests: making it costs more than most of them."""
-    return open_client(allow=("127.0.0.1",))
 
 
 def calls_to(url: str, kind: type[Calls] = Calls) -> Calls:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.servers.provider import client
 from viralsync_pipelines.board.ledger_jobs import LedgerJobs
 from viralsync_pipelines.board.reported import ReportedJobs
 from viralsync_pipelines.generate import records
@@ -25,7 +26,6 @@ from viralsync_pipelines.generate.provider import CallFailed, Output, Said, Seen
 from viralsync_pipelines.generate.provider import Order as ProviderOrder
 from viralsync_pipelines.generate.records import Record
 from viralsync_pipelines.generate.waits import Waits
-from viralsync_pipelines.http import open_client
 from viralsync_pipelines.storage.database import Database
 from viralsync_pipelines.storage.local import LocalStore
 
@@ -106,6 +106,11 @@ PUPPET_MODEL = Model(
     ("webhook", "polling"), "webhook",
 )  # fmt: skip
 POLLED_MODEL = Model("puppet/polled", "puppet", "image", "generate.image", "image", PUPPET_MODEL.params, ("polling",), "polling")
+
+
+def image(job: str, *after: str, model: str = "puppet/polled", **params: Any) -> dict[str, Any]:
+    """A plan's job that makes a picture; its prompt is its name."""
+    return {"id": job, "operation": "generateImage", "params": {"modelId": model, "prompt": job, **params}, "dependsOn": list(after)}
 
 
 @dataclass
@@ -190,7 +195,7 @@ def bench_at(database: Database, folder: Path, **waits: Any) -> Bench:
     folder.mkdir(parents=True, exist_ok=True)
     desk = Desk(
         ledger=Ledger(database, LedgerJobs(reported, clock.now), clock.now, lambda: 0.0, Waits(**waits)),
-        calls=Calls(open_client(allow=("127.0.0.1",)), {}, {}, clock.now), providers={"puppet": puppet},
+        calls=Calls(client(), {}, {}, clock.now), providers={"puppet": puppet},
         registry=Registry({PUPPET_MODEL.id: PUPPET_MODEL, POLLED_MODEL.id: POLLED_MODEL}), store=LocalStore(folder / "store"),
         secret=b"secret", base_url="https://api.example.com",
     )  # fmt: skip

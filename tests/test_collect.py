@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.puppet import PIXEL, Bench, bench_at, done
+from tests.puppet import PIXEL, Bench, bench_at, done, image
 from tests.servers.media import MediaServer, body, in_turn, media_server, shorter_than_promised, status
 from viralsync_pipelines.defs.measured import measure, preview
 from viralsync_pipelines.generate.collect import Collected, collect_batch
@@ -24,9 +24,7 @@ from viralsync_pipelines.storage.database import open_database
 def bench(tmp_path: Path) -> Iterator[Bench]:
     database = open_database(None, tmp_path / "home")
     database.migrate()
-    made = bench_at(database, tmp_path / "bench")
-    yield made
-    made.desk.calls.client.close()
+    yield bench_at(database, tmp_path / "bench")
     database.close()
 
 
@@ -38,7 +36,7 @@ def server() -> Iterator[MediaServer]:
 
 def settled(bench: Bench, *seen: Any) -> str:
     """A job whose provider says this when it is asked, again and again; until its end is known."""
-    execution = bench.open([{"id": "a", "operation": "generateImage", "params": {"modelId": "puppet/polled", "prompt": "x"}}])
+    execution = bench.open([image("a")])
     bench.puppet.states["p1"] = list(seen)
     bench.take("ready")
     submit_batch(bench.desk, "batch")
@@ -131,6 +129,26 @@ def test_a_store_that_fails_leaves_what_was_made_to_be_fetched_later(bench: Benc
     bench.clock.wait(30 * 60_000)
     let_go(bench.desk)
     assert len(collect(bench)) == 1
+
+
+def test_a_file_that_breaks_us_loses_none_of_the_others(bench: Bench, server: MediaServer) -> None:
+    server.routes["/a.png"] = body(PIXEL)
+    server.routes["/b.png"] = body(PIXEL + b"b")
+    bench.open([image("a"), image("b")])
+    bench.puppet.states |= {"p1": done(server.url("/a.png")), "p2": done(server.url("/b.png"))}
+    bench.take("ready")
+    submit_batch(bench.desk, "batch")
+    bench.clock.wait(5_000)
+    poll_due(bench.desk, budget_s=10)
+
+    def breaking(path: Path, wanted: str) -> Any:
+        if path.read_bytes() == PIXEL:
+            raise OSError("no space left on device")
+        return bench.facts(path, wanted)
+
+    bench.take("settled", "both")
+    (one,) = collect_batch(bench.desk, "both", bench.work, breaking)
+    assert one.stored[0].size == len(PIXEL) + 1
 
 
 def test_what_is_measured_is_judged_by_what_was_ordered(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from viralsync_pipelines.generate.sealing import unsealer
 from viralsync_pipelines.settings import Settings
 from viralsync_pipelines.storage.database import Database
 from viralsync_pipelines.storage.ledger_tables import execution_jobs, executions
+from viralsync_pipelines.storage.metering import meter_once
 
 # What says nothing of rows: one kind of database is enough.
 ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -76,6 +77,17 @@ def bench_outputs() -> Any:
 
 
 # ---- submitting ------------------------------------------------------------------------------------------------------
+
+
+@ON_ONE
+def test_films_of_a_plan_are_refused_when_the_workspace_has_no_minutes_left(gate: Gateway) -> None:
+    client = gate.client(gate.key("team", plan="pro"))
+    film = {"id": "film", "operation": "render", "params": {"movie": MOVIE}}
+    meter_once(gate.database, "job_0123456789ab", 1, "team", "render.movie", 200 * 60 + 1, gate.clock())
+    answer = client.post("/api/execute", json=plan(film))
+    assert (answer.status_code, answer.json()["code"]) == (402, "RENDER_QUOTA_EXCEEDED"), answer.text
+    # What providers make is no film.
+    execute(client, image())
 
 
 def test_a_plan_is_taken_and_shown_job_by_job(client: httpx.Client, bench: Bench) -> None:

@@ -16,7 +16,7 @@ from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOr
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from tests.engines import Engine, Recorded
-from tests.puppet import Bench, bench_at, done
+from tests.puppet import Bench, bench_at, done, image
 from tests.recordings.tape import tape
 from viralsync_pipelines.board.board import Board
 from viralsync_pipelines.defs.build import build_defs
@@ -63,17 +63,11 @@ class Stage:
 @pytest.fixture
 def stage(database: Database, tmp_path: Path) -> Iterator[Stage]:
     with dg.DagsterInstance.ephemeral() as instance:
-        stage = Stage(database, tmp_path / "bench", instance)
-        yield stage
-        stage.bench.desk.calls.client.close()
+        yield Stage(database, tmp_path / "bench", instance)
 
 
 def merge(job: str, *items: Any, **params: Any) -> dict[str, Any]:
     return {"id": job, "operation": "merge", "params": {"items": list(items) or ["https://x.example/a.png"], **params}}
-
-
-def image(job: str, *after: str) -> dict[str, Any]:
-    return {"id": job, "operation": "generateImage", "params": {"modelId": "puppet/polled", "prompt": job}, "dependsOn": list(after)}
 
 
 # ---- rows and runs ---------------------------------------------------------------------------------------------------
@@ -201,7 +195,6 @@ def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Benc
     bench = bench_at(database, settings.home)
     with open_instance(settings, os.environ) as instance:
         yield bench, Kit(bench.desk, open_board(instance, database, event_marks, bench.clock.now), instance, database)
-    bench.desk.calls.client.close()
     database.close()
 
 

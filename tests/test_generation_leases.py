@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 
+from tests.puppet import image
 from tests.test_films import Stage
 from viralsync_pipelines.defs.build import build_defs
 from viralsync_pipelines.defs.generating import APPEAR_MS, BEGIN_MS, tick_with
@@ -19,10 +19,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::dagster.BetaWarning"),
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
 ]
-
-
-def image(job: str) -> dict[str, Any]:
-    return {"id": job, "operation": "generateImage", "params": {"modelId": "puppet/polled", "prompt": job}}
 
 
 def look(stage: Stage) -> list[dg.RunRequest]:
@@ -56,7 +52,6 @@ def test_rows_of_a_run_that_is_over_go_to_another_at_once(database: Database, tm
         assert bench.row(execution, "ready").batch == again.run_key
         assert bench.row(execution, "sent").stage == "unsure"
         assert bench.puppet.orders == []
-        bench.desk.calls.client.close()
 
 
 def test_rows_whose_run_was_never_made_wait_a_minute_and_a_half_for_it(database: Database, tmp_path: Path) -> None:
@@ -71,4 +66,3 @@ def test_rows_whose_run_was_never_made_wait_a_minute_and_a_half_for_it(database:
         stage.bench.clock.wait(1)
         (again,) = look(stage)
         assert stage.bench.row(execution, "a").batch == again.run_key != request.run_key
-        stage.bench.desk.calls.client.close()

@@ -1,4 +1,4 @@
-"""The whole product with a provider: a plan goes in, its media come out, by polling and by webhook, with real processes."""
+"""The whole product with a provider, as `make up` starts it: a plan goes in, its media come out, by polling and by webhook."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from typing import Any
 import pytest
 
 from tests.reels import wait_until
-from tests.servers.stack import NAMES, Stack, stack
+from tests.servers.stack import Stack, stack
 
 ENDED = {"completed", "failed", "cancelled"}
 
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """seedance-1-pro runs in the sandbox: Replicate's address is the sandbox's here."""
-    with stack(tmp_path_factory.mktemp("generation"), start=(), VIRALSYNC_POLL_INITIAL_S="1", REPLICATE_API_TOKEN="r8_test") as made:
-        made.environment = {**made.environment, "REPLICATE_BASE_URL": f"http://127.0.0.1:{made.sandbox_port}/v1"}
-        made.start(*NAMES, "sandbox")
-        made.wait_ready()
+    """Without an account: the sandbox plays Replicate, seedance-1-pro too."""
+    with stack(tmp_path_factory.mktemp("generation"), start=("up",), VIRALSYNC_POLL_INITIAL_S="1") as made:
         yield made
 
 
@@ -37,11 +34,13 @@ def finished(studio: Stack, execution: str, seconds: float = 150.0) -> dict[str,
 
 
 def test_a_plan_runs_through_provider_webhook_poll_and_store(studio: Stack) -> None:
-    """A picture by polling, a clip made from it by webhook, a voice beside them; every result fetched and decoded."""
+    """A picture by polling, a clip made from it by webhook, a voice beside them, and the job of the guide's curl as it is written there;
+    every result fetched and decoded."""
     jobs = [
         {"id": "still", "operation": "generateImage", "params": {"modelId": "sandbox/image", "prompt": "a lighthouse at dusk", "seed": 7}},
         {"id": "clip", "operation": "pipeline:generate", "params": {"modelId": "bytedance/seedance-1-pro", "prompt": "waves", "image": "$still", "duration": 2, "resolution": "480p"}},
         {"id": "voice", "operation": "generateVoice", "params": {"modelId": "sandbox/voice", "text": "The sea at night."}},
+        {"id": "test-gen", "operation": "pipeline:generate", "params": {"modelId": "bytedance/seedance-1-pro", "prompt": "A beautiful sunset over mountains"}},
     ]  # fmt: skip
     execution = execute(studio, jobs)
     status = finished(studio, execution)
@@ -49,9 +48,9 @@ def test_a_plan_runs_through_provider_webhook_poll_and_store(studio: Stack) -> N
     assert {name: job["status"] for name, job in told.items()} == dict.fromkeys(told, "completed"), status
     assert told["clip"]["waitingStrategy"] == "webhook"
     assert told["still"]["waitingStrategy"] == "polling"
-    assert "[Webhook] Received webhook for job" in studio.log("gateway")
+    assert "[Webhook] Received webhook for job" in studio.log("up")
     parent = studio.ended(execution)
-    assert (parent["type"], parent["status"], parent["children"]["succeeded"]) == ("workflow.run", "done", 3)
+    assert (parent["type"], parent["status"], parent["children"]["succeeded"]) == ("workflow.run", "done", 4)
     children = {child["title"]: child for child in studio.children(execution)}
     assert {child["type"] for child in children.values()} == {"generate.image", "generate.video", "generate.voice"}
 
@@ -67,7 +66,7 @@ def test_a_plan_runs_through_provider_webhook_poll_and_store(studio: Stack) -> N
         assetMaterializations(limit: 10) {metadataEntries {label ... on MarkdownMetadataEntry {mdStr} ... on TextMetadataEntry {text}}}}}}""")
     made = [{entry["label"]: entry for entry in each["metadataEntries"]} for each in asset["assetOrError"]["assetMaterializations"]]
     assert {entries["job"]["text"] for entries in made} == {child["jobId"] for child in children.values()}
-    assert sum("data:image/jpeg" in entries["preview"]["mdStr"] for entries in made if "preview" in entries) == 2
+    assert sum("data:image/jpeg" in entries["preview"]["mdStr"] for entries in made if "preview" in entries) == 3
 
 
 def test_what_a_provider_refuses_is_told_with_its_words_and_a_hint(studio: Stack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,13 +14,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from tests.puppet import PIXEL, QUEUED, RUNNING, Bench, bench_at, done
+from tests.puppet import PIXEL, POLLED_MODEL, QUEUED, RUNNING, Bench, bench_at, done, image
 from viralsync_pipelines.errors import ReportRefused
-from viralsync_pipelines.generate import changes
+from viralsync_pipelines.generate import changes, outcomes
 from viralsync_pipelines.generate import ledger as moves
 from viralsync_pipelines.generate.collect import collect_batch
 from viralsync_pipelines.generate.inbox import Letter, apply_new, put
 from viralsync_pipelines.generate.leases import held, let_go, let_go_of
+from viralsync_pipelines.generate.models import Registry
 from viralsync_pipelines.generate.poll import cancel_asked, confirm_due, poll_due, work_left
 from viralsync_pipelines.generate.provider import Blame, Fault, Gone, NotSent, Refused, Said, Seen, Taken, Ticket, Unsure
 from viralsync_pipelines.generate.settle import Outcome, failed
@@ -31,10 +33,6 @@ from viralsync_pipelines.storage.ledger_tables import transitions
 @pytest.fixture
 def bench(database: Database, tmp_path: Path) -> Bench:
     return bench_at(database, tmp_path / "bench")
-
-
-def image(job: str, *after: str, model: str = "puppet/polled", **params: Any) -> dict[str, Any]:
-    return {"id": job, "operation": "generateImage", "params": {"modelId": model, "prompt": job, **params}, "dependsOn": list(after)}
 
 
 def submit(bench: Bench, batch: str = "batch") -> int:
@@ -183,6 +181,25 @@ def test_a_provider_that_surely_has_no_such_job_is_given_it_once_more(bench: Ben
     assert len({order.webhook_url or order.nonce for order in bench.puppet.orders}) == 2
 
 
+def test_a_row_or_a_webhook_that_breaks_us_keeps_nobody_behind_it_waiting(bench: Bench) -> None:
+    execution = bench.open([image("a"), image("b")])
+    bench.puppet.answers = [Unsure("cut"), Unsure("cut")]
+    submit(bench)
+    bench.puppet.find = lambda calls, order, since_ms: None if order.params["prompt"] == "b" else 1 / 0  # type: ignore[method-assign, assignment]
+    bench.clock.wait(UNSURE_MS)
+    assert confirm_due(bench.desk) == 2
+    assert [row.stage for row in bench.rows(execution)] == ["unsure", "ready"]
+    first, second = (bench.open([image("c", model="puppet/image")]) for _ in range(2))
+    submit(bench, "others")
+    whole = bench.puppet.read_webhook
+    broken = bench.row(first, "c").id
+    told = {"status": "succeeded", "output": ["https://x.test/a.png"]}
+    bench.puppet.read_webhook = lambda ticket, body: 1 / 0 if body["broken"] else whole(ticket, body)  # type: ignore[method-assign, assignment]
+    good = bench.row(second, "c")
+    post(bench, letter(bench, broken, {"broken": True}), letter(bench, good.id, {"broken": False, "id": good.provider_job_id, **told}))
+    assert bench.row(second, "c").stage == "settled"
+
+
 def test_a_webhook_shows_that_a_lost_answer_was_a_yes(bench: Bench) -> None:
     execution = bench.open([image("a", model="puppet/image")])
     bench.puppet.answers = [Unsure("cut")]
@@ -275,7 +292,46 @@ def test_a_lost_webhook_costs_one_ceiling_interval_and_not_the_job(bench: Bench)
     assert bench.row(execution, "a").settled_by == "poll"
 
 
+def test_webhooks_out_of_turn_and_after_a_poll_change_nothing(bench: Bench) -> None:
+    """The first word came last, and the last one again; and one that was late, for a poll had told it already."""
+    execution = bench.open([image("turned", model="puppet/image"), image("late", model="puppet/image")])
+    submit(bench)
+    for name in ("turned", "late"):
+        row = bench.row(execution, name)
+        told = {"id": row.provider_job_id, "status": "succeeded", "output": ["https://x.test/a.png"]}
+        if name == "late":
+            bench.puppet.states[row.provider_job_id or ""] = done()
+            bench.clock.wait(60_000)
+            assert poll_due(bench.desk, budget_s=10).settled == 1
+        else:
+            post(bench, letter(bench, row.id, told, key="end"))
+        settled, steps = bench.row(execution, name), history(bench, row.id)
+        assert (settled.stage, settled.settled_by) == ("settled", "poll" if name == "late" else "webhook")
+        for number, status in enumerate(("starting", "processing", "succeeded", "failed")):
+            post(bench, letter(bench, row.id, {**told, "status": status}, key=f"again{number}"))
+        assert (bench.row(execution, name), history(bench, row.id)) == (settled, steps)
+
+
 # ---- polls -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_log_says_what_the_guide_tells_to_look_for(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The webhook's own line stands in test_webhook_intake.py."""
+    execution = bench.open([image("a")])
+    submit(bench)
+    row = bench.row(execution, "a")
+    with caplog.at_level(logging.INFO, "viralsync"):
+        bench.clock.wait(5_000)
+        poll_due(bench.desk, budget_s=10)
+        bench.puppet.states["p1"] = done()
+        bench.pump(1)
+    at = caplog.messages.index("[PollingWorker] Found 1 jobs to poll")
+    assert caplog.messages[at + 1 : at + 3] == [f"[PollingWorker] Polling job {row.id} (attempt 1)", f"[PollingWorker] Job {row.id} status: processing"]
+    assert f"[PollingWorker] Job {row.id} still processing, next poll at " in caplog.text
+    begun = caplog.messages.index(f"[AsyncJobCompletion] Completing job {row.id} with 1 outputs")
+    assert caplog.messages[begun + 1].startswith("[AsyncJobCompletion] Uploaded to CDN: ")
+    assert caplog.messages[begun + 2] == f"[AsyncJobCompletion] Job {row.id} marked as completed"
 
 
 def test_outages_do_not_use_up_the_polls_of_a_job(database: Database, tmp_path: Path) -> None:
@@ -372,10 +428,10 @@ def test_of_a_webhook_and_a_poll_at_once_one_decides(bench: Bench) -> None:
         execution = bench.open([image("a")])
         submit(bench, f"b{execution}")
         row = bench.row(execution, "a")
-        outcomes = [Outcome("done", done("https://x.test/a.png").outputs), failed(Fault(Blame.POLICY, "CONTENT_REFUSED", "no"), 9)]
+        both = [Outcome("done", done("https://x.test/a.png").outputs), failed(Fault(Blame.POLICY, "CONTENT_REFUSED", "no"), 9)]
         with ThreadPoolExecutor(2) as threads:
-            settling = partial(moves.settle_row, bench.desk.ledger, row)
-            won = list(threads.map(settling, outcomes, ("webhook", "poll")))
+            settling = partial(outcomes.settle_row, bench.desk.ledger, row)
+            won = list(threads.map(settling, both, ("webhook", "poll")))
         assert sorted(won) == [False, True]
         after = bench.row(execution, "a")
         assert after.outcome is not None
@@ -388,7 +444,7 @@ def test_a_run_that_dies_while_collecting_loses_nothing(bench: Bench) -> None:
     submit(bench)
     bench.clock.wait(5_000)
     poll_due(bench.desk, budget_s=10)
-    moves.begin_collect(bench.desk.ledger, bench.row(execution, "a"), bench.clock.now() + 1_000)
+    outcomes.begin_collect(bench.desk.ledger, bench.row(execution, "a"), bench.clock.now() + 1_000)
     assert let_go(bench.desk) == 0
     bench.clock.wait(1_000)
     assert let_go(bench.desk) == 1
@@ -410,7 +466,7 @@ def test_what_a_run_leaves_that_is_known_to_be_over_is_free_at_once(bench: Bench
     poll_due(bench.desk, budget_s=10)
     bench.take("settled", "dead")
     until = bench.clock.now() + 60_000
-    moves.begin_collect(bench.desk.ledger, bench.row(execution, "fetched"), until)
+    outcomes.begin_collect(bench.desk.ledger, bench.row(execution, "fetched"), until)
     moves.begin_submit(bench.desk.ledger, bench.row(execution, "sent"), until)
     assert held(bench.desk) == {"first", "dead"}
 
@@ -506,6 +562,17 @@ def test_a_failed_job_is_tried_again_with_other_input_and_its_dependents_follow(
         changes.retry(bench.desk.ledger, bench.desk.registry, bench.row(execution, "a").id)
 
 
+def test_what_fell_with_a_job_begins_anew_with_it_in_whatever_order_the_plan_lists_them(bench: Bench) -> None:
+    execution = bench.open([image("c", "b"), image("b", "a"), image("a")])
+    bench.puppet.default = done()
+    bench.puppet.answers_to = {"a": Refused("bad prompt")}
+    bench.pump(2)
+    assert [row.status for row in bench.rows(execution)] == ["failed"] * 3
+    changes.retry(bench.desk.ledger, bench.desk.registry, bench.row(execution, "a").id)
+    bench.pump(4)
+    assert [row.status for row in bench.rows(execution)] == ["completed"] * 3
+
+
 def test_a_webhook_of_an_earlier_attempt_does_not_end_the_next(bench: Bench) -> None:
     execution = bench.open([image("a", model="puppet/image")])
     submit(bench)
@@ -526,7 +593,15 @@ def test_what_came_in_the_answer_is_stored_before_the_row_names_it(bench: Bench)
     assert row.stage == "settled"
     assert row.outcome is not None
     assert bench.desk.store.get_bytes(row.outcome["outputs"][0]["url"].removeprefix("kept:")) == PIXEL
-    assert QUEUED.word == "starting"
+
+
+def test_what_is_done_at_once_waits_for_nothing_and_is_polled_when_it_is_not(bench: Bench) -> None:
+    once = replace(POLLED_MODEL, id="puppet/once", strategies=("none",), default_strategy="none")
+    bench.desk = replace(bench.desk, registry=Registry({once.id: once}))
+    execution = bench.open([image("a", model="puppet/once"), image("b", model="puppet/once")])
+    bench.puppet.answers_to = {"a": Taken(Ticket("p1"), done(data=PIXEL)), "b": Taken(Ticket("p2"), QUEUED)}
+    submit(bench)
+    assert [(row.stage, row.waiting_strategy) for row in bench.rows(execution)] == [("settled", "none"), ("waiting", "polling")]
 
 
 def test_old_executions_are_forgotten_with_all_that_tells_of_them(bench: Bench) -> None:
@@ -535,16 +610,16 @@ def test_old_executions_are_forgotten_with_all_that_tells_of_them(bench: Bench) 
     old, going = bench.open([image("a", model="puppet/image")]), bench.open([image("a")])
     submit(bench)
     row = bench.row(old, "a")
-    post(bench, letter(bench, row.id, {"id": row.provider_job_id, "status": "failed"}))
+    post(bench, letter(bench, row.id, {"id": row.provider_job_id, "status": "failed"}), letter(bench, bench.row(going, "a").id, {}))
     database = bench.desk.ledger.database
     assert forget_executions(database, bench.clock.now(), dry_run=True) == 0
     bench.clock.wait(8 * 86_400_000)
-    changes.cancel(bench.desk.ledger, old) if bench.row(old, "a").stage != "ended" else None
+    changes.cancel(bench.desk.ledger, old)
     bench.clock.wait(1)
-    assert forget_letters(database, bench.clock.now(), dry_run=True) == 1
+    assert forget_letters(database, bench.clock.now(), dry_run=True) == 2
     assert (forget_executions(database, bench.clock.now(), dry_run=True), forget_executions(database, bench.clock.now())) == (1, 1)
     assert (bench.rows(old), bench.reported.family(old), history(bench, row.id)) == ([], None, [])
-    assert forget_letters(database, bench.clock.now()) == 0
+    assert (forget_letters(database, bench.clock.now()), forget_letters(database, bench.clock.now())) == (1, 0)
     assert bench.row(going, "a").stage == "waiting"
 
 
@@ -555,3 +630,34 @@ def test_a_file_of_this_machine_is_not_offered_to_a_provider_that_cannot_reach_i
     bench.pump(3)
     assert (bench.row(execution, "b").error or "").startswith("API_BASE_URL_MISSING")
     assert [order.params["prompt"] for order in bench.puppet.orders] == ["a"]
+
+
+def test_a_job_that_is_tried_again_before_its_provider_was_told_stops_the_old_one_and_not_the_new(bench: Bench) -> None:
+    execution = bench.open([image("a"), image("b")])
+    submit(bench)
+    first = {name: bench.row(execution, name).provider_job_id for name in ("a", "b")}
+    changes.cancel(bench.desk.ledger, execution)
+    changes.retry(bench.desk.ledger, bench.desk.registry, execution)
+    assert cancel_asked(bench.desk) == 2
+    assert sorted(bench.puppet.cancels) == sorted(filter(None, first.values()))
+    submit(bench, "second")
+    changes.cancel(bench.desk.ledger, execution)
+    changes.retry(bench.desk.ledger, bench.desk.registry, execution)
+    submit(bench, "third")
+    newest = {bench.row(execution, name).provider_job_id for name in ("a", "b")}
+    cancel_asked(bench.desk)
+    assert not newest & set(bench.puppet.cancels)
+
+
+def test_a_job_that_is_cancelled_while_it_is_submitted_is_stopped_once_its_provider_has_it(bench: Bench) -> None:
+    execution = bench.open([image("a")])
+
+    def cancelled_meanwhile(order: Any) -> None:
+        changes.cancel(bench.desk.ledger, execution)
+        cancel_asked(bench.desk)
+
+    bench.puppet.during_submit = cancelled_meanwhile
+    submit(bench)
+    assert (bench.row(execution, "a").status, bench.puppet.cancels) == ("cancelled", [])
+    assert cancel_asked(bench.desk) == 1
+    assert bench.puppet.cancels == ["p1"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.puppet import bench_at
+from tests.puppet import bench_at, image
 from viralsync_pipelines.generate.submit import submit_batch
 from viralsync_pipelines.storage.database import Database
 
@@ -18,7 +18,7 @@ RACER = """
 import sys
 from pathlib import Path
 from tests.puppet import bench_at, done
-from viralsync_pipelines.generate import ledger as moves, records
+from viralsync_pipelines.generate import outcomes, records
 from viralsync_pipelines.generate.provider import Blame, Fault
 from viralsync_pipelines.generate.settle import Outcome, failed
 from viralsync_pipelines.storage.database import open_database
@@ -31,7 +31,7 @@ with database.reading() as connection:
     rows = records.where(connection, records.row.stage == "waiting")
 print("ready", flush=True)
 sys.stdin.readline()
-won = [row.id for row in rows if moves.settle_row(bench.desk.ledger, row, outcome, by)]
+won = [row.id for row in rows if outcomes.settle_row(bench.desk.ledger, row, outcome, by)]
 print(" ".join(won))
 """
 
@@ -42,7 +42,7 @@ def test_of_a_webhook_and_a_poll_on_two_processes_one_decides_each_time(
 ) -> None:  # fmt: skip
     """Executions of twenty jobs: both processes go through all of them, from the same end."""
     bench = bench_at(database, tmp_path / "bench")
-    jobs = [{"id": f"j{n}", "operation": "generateImage", "params": {"modelId": "puppet/image", "prompt": "x"}} for n in range(20)]
+    jobs = [image(f"j{n}", model="puppet/image") for n in range(20)]
     executions = [bench.open(jobs) for _ in range(rounds // len(jobs))]
     while bench.take("ready", f"b{bench.clock.ms}"):
         submit_batch(bench.desk, f"b{bench.clock.ms}")

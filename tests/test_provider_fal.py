@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.servers.provider import Reply, ScriptedProvider, hang, hang_up, provider_server, reply
-from viralsync_pipelines.generate.calls import Answer, Calls
+from tests.servers.provider import HastyCalls, Reply, ScriptedProvider, client, hang, hang_up, provider_server, reply
+from viralsync_pipelines.generate.calls import Calls
 from viralsync_pipelines.generate.models import Model, check_params, load_registry
 from viralsync_pipelines.generate.provider import Blame, Gone, KeyMissing, NotSent, Order, Output, Refused, Said, Ticket, Unsure
 from viralsync_pipelines.generate.providers.fal import Fal
 from viralsync_pipelines.generate.settle import settle
-from viralsync_pipelines.http import open_client
 
 KEY = "fal_secret"
 HOOK = "https://example.com/api/webhooks/job/rec1?t=a&b=c d"
@@ -26,28 +24,20 @@ PLACE = f"{APP}/requests/{ID}"
 CLIP = {"video": {"url": "https://v3.fal.media/files/x/out.mp4", "content_type": "video/mp4", "file_size": 12}, "seed": 7}
 
 
-class Hurried(Calls):
-    """Gives every request so little time that a test need not wait for the end of it."""
-
-    def send(self, *args: Any, **named: Any) -> Answer:
-        return super().send(*args, **{**named, "seconds": 0.3})
-
-
 @pytest.fixture
 def server() -> Iterator[ScriptedProvider]:
     with provider_server() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
-    with open_client(allow=("127.0.0.1",)) as opened:
-        yield opened
-
-
 @pytest.fixture
-def calls(server: ScriptedProvider, client: httpx.Client) -> Calls:
-    return Hurried(client, {"FAL_KEY": KEY}, {"fal": server.url}, lambda: 0)
+def calls(server: ScriptedProvider) -> Calls:
+    return Calls(client(), {"FAL_KEY": KEY}, {"fal": server.url}, lambda: 0)
+
+
+def hasty(calls: Calls, answer: Reply) -> Calls:
+    """These calls; without patience for an answer that never comes to its end."""
+    return HastyCalls(**vars(calls)) if answer.silent or answer.drip_s is not None else calls
 
 
 def model(name: str = "veed/fabric-1.0/fast") -> Model:
@@ -136,7 +126,7 @@ LOST = [hang_up(), hang(), reply(200, queued(""), cut=30), reply(200, queued("")
 def test_a_submit_whose_answer_is_lost_is_unsure_and_sent_once(server: ScriptedProvider, calls: Calls, answer: Reply) -> None:
     server.on("POST", "*", answer)
     with pytest.raises(Unsure):
-        Fal().submit(calls, ORDER)
+        Fal().submit(hasty(calls, answer), ORDER)
     assert len(server.requests) == 1
 
 
@@ -246,7 +236,7 @@ def test_a_models_sentence_is_told_with_the_field_it_is_about(server: ScriptedPr
 def test_a_result_that_cannot_be_read_yet_is_asked_for_again(server: ScriptedProvider, calls: Calls, result: Reply) -> None:
     completed(server, result)
     with pytest.raises(NotSent):
-        Fal().poll(calls, TICKET)
+        Fal().poll(hasty(calls, result), TICKET)
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
@@ -269,7 +259,14 @@ def test_a_cancelled_request_is_no_failure(server: ScriptedProvider, calls: Call
 def test_a_poll_that_is_not_answered_says_nothing_of_the_job(server: ScriptedProvider, calls: Calls, answer: Reply) -> None:
     server.on("GET", f"{PLACE}/status", answer)
     with pytest.raises(NotSent):
+        Fal().poll(hasty(calls, answer), TICKET)
+
+
+def test_a_poll_that_finds_the_house_full_waits_as_it_is_told(server: ScriptedProvider, calls: Calls) -> None:
+    server.on("GET", f"{PLACE}/status", reply(429, {"detail": "wait"}, Retry_After="9"))
+    with pytest.raises(NotSent) as caught:
         Fal().poll(calls, TICKET)
+    assert caught.value.retry_after_s == 9.0
 
 
 def test_a_request_that_nobody_knows_is_gone(server: ScriptedProvider, calls: Calls) -> None:

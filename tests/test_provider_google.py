@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.lives import B64, CLIP, NOW_MS, SECRET, SOUND, VERTEX_JOB, Stage, client, filtered, life, ok, stage, veo_done
-from tests.servers.provider import provider_server, reply
+from tests.lives import B64, CLIP, NOW_MS, SECRET, SOUND, VERTEX_JOB, Stage, filtered, life, ok, stage, veo_done
+from tests.servers.provider import client, provider_server, reply
 from viralsync_pipelines.generate.calls import Calls
 from viralsync_pipelines.generate.provider import Blame, KeyMissing, NotSent, Refused, Said
 from viralsync_pipelines.generate.settle import settle

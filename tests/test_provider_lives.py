@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lives import ALL, AT_ONCE, BASES, KEYS, NOW_MS, SECRET, SOUND, WAITING, Life, Stage, calls_to, client, ok, stage
-from tests.servers.provider import ScriptedProvider, hang, hang_up, provider_server, reply
+from tests.lives import ALL, AT_ONCE, BASES, KEYS, NOW_MS, SECRET, SOUND, WAITING, Life, Stage, calls_to, ok, stage
+from tests.servers.provider import HastyCalls, ScriptedProvider, client, hang, hang_up, provider_server, reply
 from tests.servers.receiver import unused_port
-from viralsync_pipelines.generate.calls import Answer, Calls
+from viralsync_pipelines.generate.calls import Calls
 from viralsync_pipelines.generate.models import check_params, load_registry
 from viralsync_pipelines.generate.provider import Blame, CallFailed, Gone, KeyMissing, NotSent, Refused, Said, Seen, Unsure
 from viralsync_pipelines.generate.providers import google, heygen, luma, runway, veo
@@ -22,13 +22,6 @@ from viralsync_pipelines.generate.providers import google, heygen, luma, runway,
 named = {"ids": lambda life: life.name.replace(" ", "-")}
 waiting = pytest.mark.parametrize("life", WAITING, **named)
 every = pytest.mark.parametrize("life", ALL, **named)
-
-
-class HastyCalls(Calls):
-    """Gives a provider a tenth of a second for everything."""
-
-    def send(self, method: str, url: str, **more: Any) -> Answer:
-        return super().send(method, url, **{**more, "seconds": 0.1})
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.lives import B64, NOW_MS, SOUND, Stage, client, life, ok, stage
-from tests.servers.provider import reply
+from tests.lives import B64, NOW_MS, SOUND, Stage, life, ok, stage
+from tests.servers.provider import client, reply
 from viralsync_pipelines.generate.calls import Calls
 from viralsync_pipelines.generate.provider import Blame, NotSent, Refused, Unsure
 

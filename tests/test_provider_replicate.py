@@ -7,19 +7,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.servers.provider import Reply, Request, ScriptedProvider, hang, hang_up, provider_server, reply
-from viralsync_pipelines.generate.calls import Answer, Calls
+from tests.servers.provider import HastyCalls, Reply, Request, ScriptedProvider, client, hang, hang_up, provider_server, reply
+from viralsync_pipelines.generate.calls import Calls
 from viralsync_pipelines.generate.models import Model, check_params, load_registry
 from viralsync_pipelines.generate.provider import Blame, Gone, KeyMissing, NotSent, Order, Output, Refused, Said, Ticket, Unsure
 from viralsync_pipelines.generate.providers.replicate import Replicate
 from viralsync_pipelines.generate.settle import settle
 from viralsync_pipelines.generate.walk import outputs_in, plain_values, same_origin
-from viralsync_pipelines.http import open_client
 
 KEY = "r8_secret"
 NOW_MS = 1_800_000_000_000
@@ -28,28 +26,20 @@ HOOK = "https://example.com/api/webhooks/job/rec1?t=abc"
 POLL = "/v1/predictions/p1"
 
 
-class Hurried(Calls):
-    """Gives every request so little time that a test need not wait for the end of it."""
-
-    def send(self, *args: Any, **named: Any) -> Answer:
-        return super().send(*args, **{**named, "seconds": 0.3})
-
-
 @pytest.fixture
 def server() -> Iterator[ScriptedProvider]:
     with provider_server() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
-    with open_client(allow=("127.0.0.1",)) as opened:
-        yield opened
-
-
 @pytest.fixture
-def calls(server: ScriptedProvider, client: httpx.Client) -> Calls:
-    return Hurried(client, {"REPLICATE_API_TOKEN": KEY}, {"replicate": f"{server.url}/v1/"}, lambda: NOW_MS)
+def calls(server: ScriptedProvider) -> Calls:
+    return Calls(client(), {"REPLICATE_API_TOKEN": KEY}, {"replicate": f"{server.url}/v1/"}, lambda: NOW_MS)
+
+
+def hasty(calls: Calls, answer: Reply) -> Calls:
+    """These calls; without patience for an answer that never comes to its end."""
+    return HastyCalls(**vars(calls)) if answer.silent or answer.drip_s is not None else calls
 
 
 def model(name: str = "bytedance/seedance-1-pro") -> Model:
@@ -122,7 +112,7 @@ LOST = [hang_up(), hang(), reply(201, prediction(), cut=30), reply(201, predicti
 def test_a_submit_whose_answer_is_lost_is_unsure_and_sent_once(server: ScriptedProvider, calls: Calls, answer: Reply) -> None:
     server.on("POST", "*", answer)
     with pytest.raises(Unsure) as caught:
-        Replicate().submit(calls, order())
+        Replicate().submit(hasty(calls, answer), order())
     assert caught.value.code == "SUBMIT_UNCONFIRMED"
     assert len(server.requests) == 1
 
@@ -229,7 +219,15 @@ def test_a_cancelled_job_is_no_failure(server: ScriptedProvider, calls: Calls) -
 def test_a_poll_that_is_not_answered_says_nothing_of_the_job(server: ScriptedProvider, calls: Calls, answer: Reply) -> None:
     server.on("GET", POLL, answer)
     with pytest.raises(NotSent):
+        Replicate().poll(hasty(calls, answer), TICKET)
+
+
+@pytest.mark.parametrize(("answer", "pause"), [(reply(429, {"detail": "slow down"}, Retry_After="9"), 9.0), (reply(429), None)])
+def test_a_poll_that_finds_the_house_full_waits_as_it_is_told(server: ScriptedProvider, calls: Calls, answer: Reply, pause: float | None) -> None:
+    server.on("GET", POLL, answer)
+    with pytest.raises(NotSent) as caught:
         Replicate().poll(calls, TICKET)
+    assert caught.value.retry_after_s == pause
 
 
 def test_a_job_that_nobody_knows_is_gone(server: ScriptedProvider, calls: Calls) -> None:
@@ -343,7 +341,7 @@ def test_a_listing_that_fails_on_any_page_is_no_answer(server: ScriptedProvider,
     first = reply(200, {"next": f"{server.url}/v1/predictions?cursor=1", "results": [prediction()]})
     server.on("GET", "/v1/predictions", first, answer)
     with pytest.raises(error):
-        Replicate().find(calls, order(), SINCE)
+        Replicate().find(hasty(calls, answer), order(), SINCE)
 
 
 SIGNED = {"prompt": "move", "image": "https://store.example/media/a.png?X-Signature=new"}

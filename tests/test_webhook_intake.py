@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import select
 from standardwebhooks import Webhook
 
-from tests.puppet import Bench, bench_at, done
+from tests.puppet import Bench, bench_at, done, image
 from tests.servers.gateway import Gateway, gateway, until
 from tests.servers.provider import ScriptedProvider, provider_server, reply
 from viralsync_pipelines.gateway.plans import BUILT_IN, Plan, Plans
@@ -48,13 +48,9 @@ def gate(bench: Bench, database: Database, tmp_path: Path) -> Iterator[Gateway]:
         yield made
 
 
-def image(name: str = "a", model: str = "puppet/image") -> dict[str, Any]:
-    return {"id": name, "operation": "generateImage", "params": {"modelId": model, "prompt": name}}
-
-
 def submitted(bench: Bench, *names: str) -> str:
     """An execution whose jobs the provider has; its id."""
-    execution = bench.open([image(name) for name in names or ("a",)])
+    execution = bench.open([image(name, model="puppet/image") for name in names or ("a",)])
     bench.take("ready", execution)
     submit_batch(bench.desk, execution)
     return execution

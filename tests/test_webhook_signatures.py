@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.servers.provider import Reply, ScriptedProvider, hang_up, provider_server, reply
+from tests.servers.provider import Reply, ScriptedProvider, client, hang_up, provider_server, reply
 from viralsync_pipelines.generate.calls import Calls
 from viralsync_pipelines.generate.providers.replicate import Replicate
 from viralsync_pipelines.generate.signing_keys import (
@@ -42,7 +41,6 @@ from viralsync_pipelines.generate.webhook import (
     verify_heygen,
     verify_standard,
 )
-from viralsync_pipelines.http import open_client
 
 Headers = dict[str, str]
 Verify = Callable[[Headers, bytes, float], None]
@@ -404,12 +402,6 @@ class Clock:
         return self.ms
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
-    with open_client(allow=("127.0.0.1",)) as opened:
-        yield opened
-
-
 @pytest.fixture
 def server() -> Iterator[ScriptedProvider]:
     with provider_server() as running:
@@ -417,9 +409,9 @@ def server() -> Iterator[ScriptedProvider]:
 
 
 @pytest.fixture
-def calls(server: ScriptedProvider, client: httpx.Client) -> Calls:
+def calls(server: ScriptedProvider) -> Calls:
     bases = {"replicate": f"{server.url}/v1", "fal_rest": server.url, "google_keys": server.url}
-    return Calls(client, {"REPLICATE_API_TOKEN": "r8_one"}, bases, Clock())
+    return Calls(client(), {"REPLICATE_API_TOKEN": "r8_one"}, bases, Clock())
 
 
 JWKS_PATH = "/.well-known/jwks.json"

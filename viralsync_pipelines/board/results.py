@@ -5,11 +5,9 @@ What belongs here: that address, the same in replies, streams and callbacks. Wha
 
 from __future__ import annotations
 
-from viralsync_pipelines.jobs.callbacks import OutputUrl
+from viralsync_pipelines.jobs.callbacks import LOCAL_GATEWAY, OutputUrl
 from viralsync_pipelines.jobs.model import Job
 
-LOCAL_GATEWAY = "http://127.0.0.1:3000"
-"""Where the gateway is when API_BASE_URL does not say and nobody asks through it."""
 _OUTPUTS = "outputs/"
 
 

@@ -53,9 +53,7 @@ def show_execution(execution: ExecutionView, now: datetime) -> None:
         for each in (job.result or {}).get("outputs") or ():
             console.print(Text.assemble((f"{plain(job.id)}  ", "dim"), plain(str(each.get("url", "")))), soft_wrap=True)
         if job.error is not None and job.status != "completed":
-            console.print(Text.assemble((f"{plain(job.id)}  ", "dim"), (plain(job.error.partition("\n")[0]), "red")), soft_wrap=True)
-            if job.hint is not None and job.hint not in job.error:
-                console.print(Text(f"{'':{len(job.id) + 2}}{plain(job.hint)}", "dim"), soft_wrap=True)
+            _show_failure(console, job.id, job.error, job.hint)
 
 
 def waits_of(job: ExecutionJob, now: datetime) -> str:
@@ -113,6 +111,11 @@ def show_generations(generations: Sequence[Generation]) -> None:
         if each.download_url is not None:
             console.print(Text.assemble((f"{each.id}  ", "dim"), plain(each.download_url)), soft_wrap=True)
         elif each.error is not None:
-            console.print(Text.assemble((f"{each.id}  ", "dim"), (plain(each.error.partition("\n")[0]), "red")), soft_wrap=True)
-            if each.hint is not None and each.hint not in each.error:
-                console.print(Text(f"{'':{len(each.id) + 2}}{plain(each.hint)}", "dim"), soft_wrap=True)
+            _show_failure(console, each.id, each.error, each.hint)
+
+
+def _show_failure(console: Console, name: str, error: str, hint: str | None) -> None:
+    """Why it failed, in one line, and below it what to do when that is not said there."""
+    console.print(Text.assemble((f"{plain(name)}  ", "dim"), (plain(error.partition("\n")[0]), "red")), soft_wrap=True)
+    if hint is not None and hint not in error:
+        console.print(Text(f"{'':{len(name) + 2}}{plain(hint)}", "dim"), soft_wrap=True)

@@ -46,14 +46,13 @@ def gateway_command(args: argparse.Namespace, settings: Settings) -> int:
     from viralsync_pipelines.storage.database import open_database
 
     settings.home.mkdir(parents=True, exist_ok=True)
+    settings = replace(settings, local_gateway=settings.local_gateway or f"http://127.0.0.1:{args.port}")
     database = open_database(settings.database_url, settings.home)
     database.migrate()
     with open_instance(settings, os.environ) as instance:
         launcher, store = DagsterApi(args.dagster), store_without_dagster(settings)
-        reported = ReportedJobs(database, now_ms, output_url=output_url_at(settings.api_base_url))
+        reported = ReportedJobs(database, now_ms, output_url=output_url_at(settings.api_base_url or settings.local_gateway))
         desk = open_desk(settings, database, store, now_ms, reported=reported)
-        if settings.local_gateway is None:
-            desk = replace(desk, local_url=f"http://127.0.0.1:{args.port}")
         deps = put_together(
             board=open_board(instance, database, event_marks, now_ms, reported), reported=reported, launcher=launcher, database=database,
             store=store, host=args.host, now_ms=now_ms, plans=load_plans(settings.plans_file),

@@ -31,7 +31,7 @@ exit codes of `watch`, and of `submit --watch`:
 
 The gateway is http://127.0.0.1:3000, or VIRALSYNC_API_URL with VIRALSYNC_API_KEY, or --url with --key.
 """
-EXITS = {"done": 0, "failed": 1, "cancelled": 130}
+_EXITS = {"done": 0, "failed": 1, "cancelled": 130}
 _OF_PLANS = ("/executionPlan", "/options")
 
 
@@ -212,7 +212,7 @@ def watched(client: Client, job: JobView, args: argparse.Namespace) -> int:
         return 130
     if not args.json and ended.output_url is not None and ended.status.value == "done":
         print(ended.output_url, flush=True)
-    return EXITS[ended.status.value]
+    return _EXITS[ended.status.value]
 
 
 # ---- the gateway -----------------------------------------------------------------------------------------------------

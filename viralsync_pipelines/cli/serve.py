@@ -65,7 +65,7 @@ def up_command(args: argparse.Namespace, settings: Settings) -> int:
         commands["sandbox"] = [
             sys.executable, "-m", "viralsync_pipelines.cli.main", "sandbox", "--port", str(args.sandbox_port),
         ]  # fmt: skip
-    if _REPLICATE_KEY not in os.environ and env.get(_REPLICATE_KEY):
+    if not os.environ.get(_REPLICATE_KEY) and env.get(_REPLICATE_KEY):
         print(f"No {_REPLICATE_KEY}: models of Replicate are played by the sandbox, as far as it knows them.", flush=True)
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from viralsync_pipelines.client.answers import ApiError
 from viralsync_pipelines.client.calls import Call, given, post
+from viralsync_pipelines.client.reading import moment
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _ENDS = frozenset({"completed", "failed", "cancelled"})
@@ -182,7 +183,7 @@ def _checked(given_id: str) -> str:
 def _execution_of(found: Any) -> ExecutionView:
     return ExecutionView(
         found["executionId"], found["status"], tuple(_job_of(each) for each in found.get("jobs") or ()), found.get("result"),
-        found.get("error"), _moment(found, "createdAt"), _moment(found, "completedAt"), dict(found),
+        found.get("error"), moment(found, "createdAt"), moment(found, "completedAt"), dict(found),
     )  # fmt: skip
 
 
@@ -191,9 +192,9 @@ def _job_of(j: Any) -> ExecutionJob:
         id=j["id"], record_id=j["recordId"], operation=j["operation"], status=j["status"], stage=j["stage"], type=j.get("type") or "",
         model=j.get("modelId"), provider=j.get("provider"), provider_job_id=j.get("providerJobId"),
         provider_status=j.get("providerJobStatus"), waits_for=j.get("waitingStrategy"), polls=int(j.get("pollAttempts") or 0),
-        next_poll_at=_moment(j, "nextPollAt"), attempt=int(j.get("attempt") or 1), depends_on=tuple(j.get("dependsOn") or ()),
-        result=j.get("result"), error=j.get("error"), hint=j.get("hint"), cost_usd=j.get("costUsd"), created_at=_moment(j, "createdAt"),
-        started_at=_moment(j, "startedAt"), completed_at=_moment(j, "completedAt"),
+        next_poll_at=moment(j, "nextPollAt"), attempt=int(j.get("attempt") or 1), depends_on=tuple(j.get("dependsOn") or ()),
+        result=j.get("result"), error=j.get("error"), hint=j.get("hint"), cost_usd=j.get("costUsd"), created_at=moment(j, "createdAt"),
+        started_at=moment(j, "startedAt"), completed_at=moment(j, "completedAt"),
     )  # fmt: skip
 
 
@@ -213,8 +214,3 @@ def _generation_of(g: Any) -> Generation:
 def _added_of(found: Any) -> Added:
     where, created = found["placed"], bool(found["created"])
     return Added(found["movieId"], found["movie"], where["pointer"], where["kind"], where.get("at"), where.get("duration"), created)
-
-
-def _moment(found: Mapping[str, Any], name: str) -> datetime | None:
-    value = found.get(name)
-    return None if value is None else datetime.fromisoformat(value)

@@ -38,13 +38,13 @@ def job_of(found: Any) -> JobView:
         id=_need(j, "jobId", str), status=Status(_need(j, "status", str)), type=_text(j, "type") or "", phase=_text(j, "phase"),
         progress=_number(j, "progress") or 0.0, parent_id=_text(j, "parentJobId"), output_url=_text(j, "outputUrl"),
         error=_text(j, "error"), media=_mapping(j, "mediaData"), payload=_mapping(j, "payload") or {},
-        children=_part(j, "children", _counts), created_at=_moment(j, "createdAt"), updated_at=_moment(j, "updatedAt"),
+        children=_part(j, "children", _counts), created_at=moment(j, "createdAt"), updated_at=moment(j, "updatedAt"),
         title=_text(j, "title"), child_index=_whole(j, "childIndex"), child_progress_mode=_text(j, "childProgressMode"),
         result=_mapping(j, "result"), stage=_part(j, "stage", _stage), message=_text(j, "message") or "",
-        queue=_part(j, "queue", _queue), eta=_part(j, "eta", _eta), estimated_completion_at=_moment(j, "estimatedCompletionAt"),
-        attempt=_whole(j, "attempt") or 1, attempts=tuple(_attempt(a) for a in _list(j, "attempts")), retry_at=_moment(j, "retryAt"),
-        cancel_requested_at=_moment(j, "cancelRequestedAt"), sequence=_whole(j, "sequence") or 0, started_at=_moment(j, "startedAt"),
-        finished_at=_moment(j, "finishedAt"), links=_mapping(j, "links") or {}, raw=j,
+        queue=_part(j, "queue", _queue), eta=_part(j, "eta", _eta), estimated_completion_at=moment(j, "estimatedCompletionAt"),
+        attempt=_whole(j, "attempt") or 1, attempts=tuple(_attempt(a) for a in _list(j, "attempts")), retry_at=moment(j, "retryAt"),
+        cancel_requested_at=moment(j, "cancelRequestedAt"), sequence=_whole(j, "sequence") or 0, started_at=moment(j, "startedAt"),
+        finished_at=moment(j, "finishedAt"), links=_mapping(j, "links") or {}, raw=j,
     )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def output_of(found: Any) -> OutputPage:
 
 def token_of(found: Any) -> StreamToken:
     t = _object(found)
-    return StreamToken(_need(t, "token", str), _moment(t, "expiresAt"), _need(t, "url", str))
+    return StreamToken(_need(t, "token", str), moment(t, "expiresAt"), _need(t, "url", str))
 
 
 def facts_of(found: Any) -> Mapping[str, Any]:
@@ -110,7 +110,7 @@ def _queue(found: Mapping[str, Any]) -> Queue | None:
 
 def _eta(found: Mapping[str, Any]) -> Eta:
     return Eta(
-        _moment(found, "at"), _whole(found, "p50Ms"), _whole(found, "p90Ms"), found.get("basis"), _number(found, "confidence"),
+        moment(found, "at"), _whole(found, "p50Ms"), _whole(found, "p90Ms"), found.get("basis"), _number(found, "confidence"),
         bool(found.get("longerThanUsual")),
     )  # fmt: skip
 
@@ -118,7 +118,7 @@ def _eta(found: Mapping[str, Any]) -> Eta:
 def _attempt(found: Any) -> AttemptView:
     a = _object(found)
     return AttemptView(
-        _need(a, "attempt", int), Status(_need(a, "status", str)), _moment(a, "startedAt"), _moment(a, "finishedAt"), _text(a, "error"),
+        _need(a, "attempt", int), Status(_need(a, "status", str)), moment(a, "startedAt"), moment(a, "finishedAt"), _text(a, "error"),
         _text(a, "runId"),
     )  # fmt: skip
 
@@ -181,6 +181,6 @@ def _cursor(found: Mapping[str, Any]) -> str | None:
     return None if value is None else str(value)
 
 
-def _moment(found: Mapping[str, Any], name: str) -> datetime | None:
+def moment(found: Mapping[str, Any], name: str) -> datetime | None:
     value = _text(found, name)
     return None if value is None else datetime.fromisoformat(value)

@@ -13,6 +13,7 @@ import dagster as dg
 from viralsync_pipelines.board.deliveries import Sender, deliver_due
 from viralsync_pipelines.board.outgoing import Jobs, collect
 from viralsync_pipelines.board.results import output_url_at
+from viralsync_pipelines.defs.kept import kept
 from viralsync_pipelines.defs.resources import settings_now
 from viralsync_pipelines.errors import DatabaseBehind
 from viralsync_pipelines.jobs.callbacks import OutputUrl
@@ -40,7 +41,7 @@ def callbacks_sensor(open_post: Callable[[dg.DagsterInstance], Post] | None = No
         description="Sends callbacks of jobs that changed, signed, in order and until they are received; counts render minutes.",
     )  # fmt: skip
     def callbacks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        post = open_post(context.instance) if open_post is not None else post_of(context)
+        post = open_post(context.instance) if open_post is not None else kept(context, _posts, new_post)
         try:
             look = collect(post.jobs, post.database, context.cursor, post.output_url, post.sender.now_ms)
             sent = deliver_due(post.sender, budget_s=SENDING_S)
@@ -58,18 +59,6 @@ def callbacks_sensor(open_post: Callable[[dg.DagsterInstance], Post] | None = No
 _posts: dict[str, Post] = {}
 
 
-def post_of(context: dg.SensorEvaluationContext) -> Post:
-    """What a tick works with, kept from tick to tick: a board knows every run, and reads only those that changed since it last looked."""
-    ref = context.instance_ref
-    if ref is None:
-        return new_post(context.instance)
-    name = repr(ref.to_dict())
-    if name not in _posts:
-        # Its own instance: the context closes the one it lends.
-        _posts[name] = new_post(dg.DagsterInstance.from_ref(ref))
-    return _posts[name]
-
-
 def new_post(instance: dg.DagsterInstance) -> Post:
     """As the environment says."""
     from viralsync_pipelines.defs.home import event_marks
@@ -85,7 +74,7 @@ def new_post(instance: dg.DagsterInstance) -> Post:
         allow=settings.allow_hosts,
     )  # fmt: skip
     board = open_board(instance, database, event_marks, now_ms)
-    return Post(board, database, sender, output_url_at(settings.api_base_url))
+    return Post(board, database, sender, output_url_at(settings.api_base_url or settings.local_gateway))
 
 
 def now_ms() -> int:

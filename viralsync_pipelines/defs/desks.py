@@ -6,7 +6,7 @@ What belongs here: putting it together. What does not: any part of it (generate/
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,11 +14,12 @@ from viralsync_pipelines.board.ledger_jobs import LedgerJobs
 from viralsync_pipelines.board.reported import ReportedJobs
 from viralsync_pipelines.board.results import output_url_at
 from viralsync_pipelines.generate.calls import Calls
-from viralsync_pipelines.generate.desk import LOCAL_GATEWAY, Desk
+from viralsync_pipelines.generate.desk import Desk
 from viralsync_pipelines.generate.ledger import Ledger
 from viralsync_pipelines.generate.models import load_registry
-from viralsync_pipelines.generate.sealing import unsealer
+from viralsync_pipelines.generate.sealing import SEALING, unsealer
 from viralsync_pipelines.generate.waits import Waits
+from viralsync_pipelines.jobs.callbacks import LOCAL_GATEWAY
 from viralsync_pipelines.storage.accounts import Accounts
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SANDBOX = "http://127.0.0.1:3002/v1"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Under which the database keeps what signs our addresses.
-_SIGNING, _SEALING = "generate", "provider-keys"
+_SIGNING = "generate"
 
 
 def open_desk(
@@ -40,10 +41,12 @@ def open_desk(
     """As the settings say. reported: where the jobs are told of, when the caller has one that it reads them by."""
     from viralsync_pipelines.http import open_client
 
-    told = reported or ReportedJobs(database, now_ms, output_url=output_url_at(settings.api_base_url))
+    told = reported or ReportedJobs(database, now_ms, output_url=output_url_at(settings.api_base_url or settings.local_gateway))
     accounts = Accounts(database, now_ms)
-    # The sandbox runs on this machine, and so does the gateway that its files come by.
-    allow = (*settings.allow_hosts, "127.0.0.1", "localhost")
+    local_url = settings.local_gateway or LOCAL_GATEWAY
+    bases = {"sandbox": SANDBOX, **settings.provider_bases}
+    near = {name: base for name, base in bases.items() if name == "sandbox" or urlsplit(base).hostname in _LOOPBACK}
+    allow = (*settings.allow_hosts, *_doors([*near.values(), local_url]))
     return Desk(
         ledger=Ledger(database, LedgerJobs(told, now_ms), now_ms, random.random, waits_of(settings)),
         calls=Calls(open_client(allow=allow, read_s=60.0), settings.provider_keys, settings.provider_bases, now_ms),
@@ -52,10 +55,20 @@ def open_desk(
         store=store,
         secret=accounts.shared_secret(_SIGNING),
         base_url=settings.api_base_url or "",
-        local_url=settings.local_gateway or LOCAL_GATEWAY,
-        unseal=unsealer(accounts.shared_secret(_SEALING)),
-        near=frozenset({"sandbox", *(name for name, base in settings.provider_bases.items() if urlsplit(base).hostname in _LOOPBACK)}),
+        local_url=local_url,
+        unseal=unsealer(accounts.shared_secret(SEALING)),
+        near=frozenset(near),
     )
+
+
+def _doors(bases: Iterable[str]) -> set[str]:
+    """Of these addresses those on this machine, port by port: what a provider names as a result must not open Dagster's UI."""
+    found: set[str] = set()
+    for parts in map(urlsplit, bases):
+        if parts.hostname in _LOOPBACK:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            found |= {f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"}
+    return found
 
 
 def waits_of(settings: Settings) -> Waits:

@@ -18,14 +18,14 @@ from typing import Any
 import dagster as dg
 
 from viralsync_pipelines.defs.kit import Kit
-from viralsync_pipelines.defs.narrating import NARRATE_JOB, facts_key
+from viralsync_pipelines.defs.narrating import NARRATE_JOB
 from viralsync_pipelines.errors import MovieInvalid, StoreError, ViralsyncError
-from viralsync_pipelines.generate import film_moves, records
-from viralsync_pipelines.generate import ledger as moves
+from viralsync_pipelines.generate import film_moves, outcomes, records
+from viralsync_pipelines.generate.collect import keep_manifest
 from viralsync_pipelines.generate.film_moves import DAGSTER, OURS, Going
 from viralsync_pipelines.generate.film_sources import with_sources
-from viralsync_pipelines.generate.ledger import Made
 from viralsync_pipelines.generate.montage import check_film, film_of
+from viralsync_pipelines.generate.outcomes import Made
 from viralsync_pipelines.generate.records import ENDED, Record, row
 from viralsync_pipelines.generate.submit import results_near
 from viralsync_pipelines.jobs.model import WHOLE, Job, Status
@@ -34,6 +34,7 @@ from viralsync_pipelines.jobs.run_config import RENDER_JOB, ordered_config
 from viralsync_pipelines.jobs.view import iso
 from viralsync_pipelines.render.prepare import movie_id_of
 from viralsync_pipelines.render.registry import keep_version
+from viralsync_pipelines.storage.keys import script_key, words_key
 
 # Runs that one tick asks for: Dagster makes them one by one, at 25 ms each with PostgreSQL.
 MOST_BEGUN = 50
@@ -118,8 +119,7 @@ def _wanted(kit: Kit, record: Record) -> dict[str, str]:
         if problems:
             raise MovieInvalid(problems)
         data = json.dumps(params, sort_keys=True).encode()
-        digest = hashlib.sha256(data).hexdigest()
-        key = f"narrations/{digest[:2]}/{digest}.json"
+        key = script_key(hashlib.sha256(data).hexdigest())
         store.put_bytes(key, data, content_type="application/json")
         return {"job": NARRATE_JOB, "document": key}
     movie, draft = film_of(record.operation, params, known)
@@ -194,19 +194,16 @@ def _moved(kit: Kit, record: Record, job: Job) -> bool:
 
 
 def _done(kit: Kit, record: Record, job: Job) -> bool:
-    store = kit.desk.store
     outputs, extra = _narration(kit, record, job) if record.operation == "narrate" else _film(kit, record, job)
     if not outputs:
         told = "its run ended well and left nothing; retry the job"
         return film_moves.failed(kit.desk.ledger, record, "NO_OUTPUT", told, {"jobId": job.id})
     result = {"url": outputs[0]["url"], "outputs": outputs, "completedAt": iso(kit.desk.ledger.now_ms()), "jobId": job.id, **extra}
-    # By which `job:<record id>` finds it, as what a provider made.
-    manifest = {"workspace": record.workspace, "outputs": outputs}
-    store.put_bytes(f"outputs/{record.id}/outputs.json", json.dumps(manifest).encode(), content_type="application/json")
+    keep_manifest(kit.desk.store, record, outputs)
     first = outputs[0]
     media = {"duration": first.get("duration"), "width": first.get("width"), "height": first.get("height"), "fileSize": first["bytes"]}
     made = Made(result, f"outputs/{record.id}/{first['name']}", media, None, f"{len(outputs)} stored")
-    return moves.collected(kit.desk.ledger, record, made, stages=("waiting",))
+    return outcomes.collected(kit.desk.ledger, record, made, stages=("waiting",))
 
 
 def _film(kit: Kit, record: Record, job: Job) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -219,7 +216,7 @@ def _film(kit: Kit, record: Record, job: Job) -> tuple[list[dict[str, Any]], dic
 
 
 def _narration(kit: Kit, record: Record, job: Job) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    store, key = kit.desk.store, facts_key(job.id)
+    store, key = kit.desk.store, words_key(job.id)
     stat = store.stat(key)
     if stat is None:
         return [], {}
@@ -233,8 +230,7 @@ def _narration(kit: Kit, record: Record, job: Job) -> tuple[list[dict[str, Any]]
 
 
 def _output(kit: Kit, record: Record, media: str, name: str, key: str, more: Mapping[str, Any]) -> dict[str, Any]:
-    base = (kit.desk.base_url or kit.desk.local_url).rstrip("/")
-    told = {"type": media, "url": f"{base}/v1/jobs/{record.id}/files/{name}", "name": name, "key": key, **more}
+    told = {"type": media, "url": kit.desk.file_url(record.id, name), "name": name, "key": key, **more}
     return {field: value for field, value in told.items() if value is not None}
 
 

@@ -1,6 +1,6 @@
 """What the runs and the sensor of generation work with in one process: the desk, and the board by which films of a plan are followed.
 
-What belongs here: opening and keeping it. What does not: what is done with it (generations.py, films.py).
+What belongs here: opening and keeping it. What does not: what is done with it (generating.py, films.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import dagster as dg
 from viralsync_pipelines.board.board import Board
 from viralsync_pipelines.defs.callbacks import now_ms
 from viralsync_pipelines.defs.desks import open_desk
+from viralsync_pipelines.defs.kept import kept
 from viralsync_pipelines.defs.resources import settings_now, store_of
 from viralsync_pipelines.generate.desk import Desk
 from viralsync_pipelines.generate.saying import speak_up
@@ -40,14 +41,7 @@ _kits: dict[str, Kit] = {}
 
 def kit_of(context: dg.SensorEvaluationContext) -> Kit:
     """Kept from tick to tick."""
-    ref = context.instance_ref
-    if ref is None:
-        return new_kit(context.instance)
-    name = repr(ref.to_dict())
-    if name not in _kits:
-        # Its own instance: the context closes the one it lends.
-        _kits[name] = new_kit(dg.DagsterInstance.from_ref(ref))
-    return _kits[name]
+    return kept(context, _kits, new_kit)
 
 
 def new_kit(instance: dg.DagsterInstance) -> Kit:

@@ -10,12 +10,8 @@ from pathlib import Path
 
 from viralsync_pipelines.errors import SourceError
 from viralsync_pipelines.generate.outputs import BadOutput, Facts
+from viralsync_pipelines.storage.keys import content_type_of
 
-_MIMES = {
-    "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "gif": "image/gif", "mp4": "video/mp4", "webm": "video/webm",
-    "mov": "video/quicktime", "mkv": "video/x-matroska", "mp3": "audio/mpeg", "wav": "audio/wav", "m4a": "audio/mp4", "ogg": "audio/ogg",
-    "flac": "audio/flac", "aac": "audio/aac",
-}  # fmt: skip
 _EXTENSIONS = {
     "png": "png", "jpeg": "jpg", "webp": "webp", "gif": "gif", "mp4": "mp4", "mov": "mov", "webm": "webm", "matroska": "mkv", "mkv": "mkv",
     "mp3": "mp3", "wav": "wav", "m4a": "m4a", "ogg": "ogg", "flac": "flac", "aac": "aac",
@@ -44,7 +40,7 @@ def measure(path: Path, wanted: str) -> Facts:
     if media == "audio" and ext in {"mp4", "mov"}:
         ext = "m4a"
     seconds = float(info.duration) if info.duration is not None and media != "image" else None
-    return Facts(media, _MIMES.get(ext, "application/octet-stream"), ext, info.width or None, info.height or None, seconds)
+    return Facts(media, content_type_of(f"output.{ext}"), ext, info.width or None, info.height or None, seconds)
 
 
 def preview(path: Path, facts: Facts) -> bytes | None:

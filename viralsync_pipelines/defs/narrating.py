@@ -16,6 +16,7 @@ import dagster as dg
 from viralsync_pipelines.defs.resources import StudioResource
 from viralsync_pipelines.defs.take import at_work, failure_of, job_id_of, tell
 from viralsync_pipelines.errors import ViralsyncError
+from viralsync_pipelines.storage.keys import media_key, words_key
 
 NARRATE_JOB = "narrate_text"
 _CHUNK = 1 << 20
@@ -25,11 +26,6 @@ class Script(dg.Config):
     """What is to be spoken. document: store key of the params of a `narrate`."""
 
     document: str
-
-
-def facts_key(job_id: str) -> str:
-    """What a narration came to, words and all."""
-    return f"outputs/{job_id}/words.json"
 
 
 @dg.op(description="Speaks the lines of a narration, or finds them spoken, and joins them to the sample.")
@@ -68,11 +64,11 @@ def speak_text(context: dg.OpExecutionContext, config: Script, studio: StudioRes
                 joined(desk, stretches, file)
                 with file.open("rb") as opened:
                     digest = hashlib.file_digest(opened, "sha256").hexdigest()
-                key, size = f"media/{digest[:2]}/{digest}.wav", file.stat().st_size
+                key, size = media_key(digest, "wav"), file.stat().st_size
                 if desk.store.stat(key) is None:
                     desk.store.put_file(key, file, content_type="audio/wav", take=True)
             told: dict[str, Any] = {"key": key, "sha256": digest, "bytes": size, "voice": spoken[0].voice, **told_of(stretches)}
-            desk.store.put_bytes(facts_key(job), json.dumps(told, ensure_ascii=False).encode(), content_type="application/json")
+            desk.store.put_bytes(words_key(job), json.dumps(told, ensure_ascii=False).encode(), content_type="application/json")
         except ViralsyncError as error:
             raise failure_of(error) from error
     tell(context, f"{len(said)} lines, {told['duration']:.2f} s of sound")

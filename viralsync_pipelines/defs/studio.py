@@ -24,7 +24,7 @@ from viralsync_pipelines.render.prepare import Desk, Prepared, prepare, settle
 from viralsync_pipelines.render.shelf import Shelf
 from viralsync_pipelines.render.sources import Sources
 from viralsync_pipelines.settings import Settings
-from viralsync_pipelines.storage.keys import output_key
+from viralsync_pipelines.storage.keys import manifest_key, output_key
 from viralsync_pipelines.storage.store import BucketPlace, S3Access, Store, open_store, place_of
 
 _MEDIA = re.compile(r"media/[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,5}")
@@ -100,14 +100,14 @@ def by_content(key: str) -> str | None:
 
 
 def made_by(store: Store, job_id: str, workspace: str | None = None) -> str | None:
-    """The key of what `job:` opens: the film of a job, or the first thing that a generation made.
+    """The key of what `job:` opens: the film of a job, or the first thing that a plan's job made.
 
-    workspace: only a generation of this one. Whose a film is its run tells (take.py).
+    workspace: only a plan's job of this one. Whose a film is its run tells (take.py).
     """
     film = output_key(job_id)
     if store.stat(film) is not None:
         return film
-    manifest = f"outputs/{job_id}/outputs.json"
+    manifest = manifest_key(job_id)
     if store.stat(manifest) is None:
         return film
     made = json.loads(store.get_bytes(manifest))
@@ -118,8 +118,8 @@ def made_by(store: Store, job_id: str, workspace: str | None = None) -> str | No
 
 
 def is_generation(store: Store, job_id: str) -> bool:
-    """Whether a job was done by a provider: no run of Dagster's has its name."""
-    return store.stat(f"outputs/{job_id}/outputs.json") is not None
+    """Whether a job is one of an execution plan: no run of Dagster's has its name."""
+    return store.stat(manifest_key(job_id)) is not None
 
 
 def store_without_dagster(settings: Settings) -> Store:

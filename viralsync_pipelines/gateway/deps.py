@@ -15,6 +15,7 @@ from viralsync_pipelines.board.reported import ReportedJobs
 from viralsync_pipelines.gateway.known_keys import KnownKeys
 from viralsync_pipelines.gateway.limiting import Limiter
 from viralsync_pipelines.gateway.plans import Plans
+from viralsync_pipelines.generate.sealing import SEALING
 from viralsync_pipelines.storage.accounts import Accounts
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def put_together(
         dagster_url=dagster_url,
         allow_hosts=allow_hosts,
         desk=desk,
-        seal_secret=accounts.shared_secret("provider-keys") if desk is not None else b"",
+        seal_secret=accounts.shared_secret(SEALING) if desk is not None else b"",
     )
 
 

@@ -15,6 +15,7 @@ from viralsync_pipelines.board.results import output_url_at
 from viralsync_pipelines.errors import Problem
 from viralsync_pipelines.gateway.auth import Principal
 from viralsync_pipelines.gateway.deps import Deps
+from viralsync_pipelines.gateway.executions import desk_of
 from viralsync_pipelines.gateway.faults import Refused
 from viralsync_pipelines.gateway.plans import judge
 from viralsync_pipelines.gateway.renders import foreign_sources, used_by
@@ -157,9 +158,7 @@ def _desk_of(deps: Deps, job: Job) -> Desk | None:
     """Where a job of an execution is done; None for what a program of the user's does. Refused 503 where nothing is generated."""
     if not of_ledger(job):
         return None
-    if deps.desk is None:
-        raise Refused(503, "GENERATION_UNAVAILABLE", "this gateway was started without generation; start it with `viralsync up`")
-    return deps.desk
+    return desk_of(deps)
 
 
 def _ended(job: Job, what: str) -> Refused:

@@ -7,6 +7,7 @@ it out (generate/ledger.py), how a status looks (execution_view.py).
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,10 +22,12 @@ from viralsync_pipelines.gateway.execution_view import execution_object
 from viralsync_pipelines.gateway.faults import Refused, documented
 from viralsync_pipelines.gateway.films import film_check
 from viralsync_pipelines.gateway.idempotency import Claim, claimed
+from viralsync_pipelines.gateway.renders import callback_problems, refuse_beyond_plan
 from viralsync_pipelines.gateway.shown import base_of
 from viralsync_pipelines.gateway.values import Values
 from viralsync_pipelines.generate import records
 from viralsync_pipelines.generate.ledger import Order, open_execution
+from viralsync_pipelines.generate.operations import OPERATIONS
 from viralsync_pipelines.generate.plans import Plan, PlanInvalid, read_plan
 from viralsync_pipelines.generate.sealing import KEY_NAMES, seal
 from viralsync_pipelines.jobs.view import iso
@@ -85,7 +88,7 @@ class Submitted(BaseModel):
 
 @router.post(
     "/api/execute", status_code=202, summary="Carry out a plan of generations", response_model=Submitted,
-    responses=documented(400, 401, 403, 409, 413, 422, 429, 503),
+    responses=documented(400, 401, 402, 403, 409, 413, 422, 429, 503),
 )  # fmt: skip
 def execute(request: Request, order: ExecuteRequest, principal: Annotated[Principal, Depends(writer)]) -> Response:
     deps, desk = deps_of(request), desk_of(deps_of(request))
@@ -93,6 +96,9 @@ def execute(request: Request, order: ExecuteRequest, principal: Annotated[Princi
         if claim.replayed is not None:
             return claim.replayed
         base_id, plan = _judged(deps, desk, principal, order)
+        # An order that was begun already has its own films at work.
+        if not claim.resumed and any(OPERATIONS[job.operation].by == "render" for job in plan.jobs):
+            refuse_beyond_plan(deps, principal)
         options = order.options
         open_claimed(
             deps, desk, claim,
@@ -164,18 +170,18 @@ def _judged(deps: Deps, desk: Desk, principal: Principal, order: ExecuteRequest)
     """The execution it is based on, and the plan; every fault of the request told at once."""
     options, problems = order.options, list[Problem]()
     if options.webhook is not None:
-        problems += _callback_problems(deps, options.webhook, "/options/webhook")
+        problems += callback_problems(deps, options.webhook, "/options/webhook")
     if options.webhookSecret is not None:
-        workspace = deps.accounts.workspace(principal.workspace)
-        if workspace is None or options.webhookSecret != workspace.webhook_secret:
+        workspace, given = deps.accounts.workspace(principal.workspace), options.webhookSecret.encode("utf-8", "replace")
+        if workspace is None or not hmac.compare_digest(given, workspace.webhook_secret.encode()):
             told = "callbacks are signed with the workspace's own secret; leave this out, `viralsync keys secret` shows that one"
             problems.append(Problem("/options/webhookSecret", "VALUE_NOT_ALLOWED", told))
     for name in options.providerApiKeys or {}:
         if name not in KEY_NAMES:
             told = f"no provider {name[:60]!r} takes a key; there are {', '.join(KEY_NAMES)}"
             problems.append(Problem("/options/providerApiKeys", "PROVIDER_UNKNOWN", told))
-    given = order.executionPlan.get("baseExecutionId")
-    base_id: Any = options.baseExecutionId if options.baseExecutionId is not None else given
+    in_plan = order.executionPlan.get("baseExecutionId")
+    base_id: Any = options.baseExecutionId if options.baseExecutionId is not None else in_plan
     finished: set[str] = set()
     if base_id is not None:
         found = _finished(desk, principal, base_id) if isinstance(base_id, str) else None
@@ -194,19 +200,12 @@ def _judged(deps: Deps, desk: Desk, principal: Principal, order: ExecuteRequest)
         plan = read_plan(document, desk.registry, finished=finished, check_film=film_check(deps, principal))
         for number, job in enumerate(plan.jobs):
             if job.told is not None:
-                problems += _callback_problems(deps, job.told, f"/executionPlan/jobs/{number}/params/webhook")
+                problems += callback_problems(deps, job.told, f"/executionPlan/jobs/{number}/params/webhook")
     except PlanInvalid as error:
         problems += error.problems
     if problems or plan is None:
         raise PlanInvalid(sorted(set(problems)))
     return base_id, plan
-
-
-def _callback_problems(deps: Deps, url: str, at: str) -> list[Problem]:
-    from viralsync_pipelines.board.deliveries import callback_fault
-
-    fault = callback_fault(url, deps.allow_hosts)
-    return [Problem(at, "CALLBACK_REFUSED", fault)] if fault else []
 
 
 def _finished(desk: Desk, principal: Principal, base_id: str) -> set[str] | None:

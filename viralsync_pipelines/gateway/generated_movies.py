@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from viralsync_pipelines.errors import Problem
 from viralsync_pipelines.gateway.executions import desk_of, ids_of, open_claimed
 from viralsync_pipelines.gateway.films import film_check
-from viralsync_pipelines.generate.in_movies import Expanded, at_layers, with_generations, worked_out
+from viralsync_pipelines.generate.in_movies import at_layers, with_generations, worked_out
 from viralsync_pipelines.generate.ledger import Order
 from viralsync_pipelines.generate.plans import Plan, PlanInvalid, read_plan
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KIND = "render.movie"
 
 
-def judged(deps: Deps, principal: Principal, order: RenderRequest) -> tuple[Expanded, Plan | None, list[Problem]]:
+def judged(deps: Deps, principal: Principal, order: RenderRequest) -> tuple[Plan | None, list[Problem]]:
     """The plan of a movie with such layers, or None and every problem with its place in the request."""
     desk = desk_of(deps)
     movie, variables = worked_out(order.movie, order.variables)
@@ -39,7 +39,7 @@ def judged(deps: Deps, principal: Principal, order: RenderRequest) -> tuple[Expa
         plan = read_plan(expanded.plan, desk.registry, check_film=film_check(deps, principal), at="/plan")
     except PlanInvalid as error:
         problems += at_layers(list(error.problems), expanded, "/plan", "/movie")
-    return expanded, None if problems else plan, problems
+    return None if problems else plan, problems
 
 
 def begin(deps: Deps, principal: Principal, order: RenderRequest, claim: Claim, plan: Plan) -> None:

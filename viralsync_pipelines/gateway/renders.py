@@ -108,9 +108,7 @@ def submit(request: Request, order: RenderRequest, principal: Annotated[Principa
 def _launch(deps: Deps, principal: Principal, order: RenderRequest, claim: Claim) -> None:
     movie = _valid(deps, principal, order)
     seconds = known_seconds(movie)
-    refusal = judge(principal.plan, used_by(deps, principal), width=movie.width, height=movie.height, seconds=seconds or 0.0)
-    if refusal is not None:
-        raise refusal
+    refuse_beyond_plan(deps, principal, width=movie.width, height=movie.height, seconds=seconds or 0.0)
     movie_id = movie_id_of(order.movie)
     partition = movie_id if principal.workspace == DEFAULT_WORKSPACE else f"{principal.workspace}.{movie_id}"
     document = keep_version(deps.store, movie_id, order.movie)
@@ -133,14 +131,12 @@ def _generate(deps: Deps, principal: Principal, order: RenderRequest, claim: Cla
     """A movie some of whose layers are generated first: one execution, whose last job is the render."""
     from viralsync_pipelines.gateway.generated_movies import begin, judged
 
-    problems = [] if order.callbackUrl is None else _callback_problems(deps, order.callbackUrl)
+    problems = [] if order.callbackUrl is None else callback_problems(deps, order.callbackUrl, "/callbackUrl")
     _refuse_too_deep(order, problems)
-    _, plan, faults = judged(deps, principal, order)
+    plan, faults = judged(deps, principal, order)
     if plan is None or problems:
         raise MovieInvalid(sorted({*problems, *faults}))
-    refusal = judge(principal.plan, used_by(deps, principal), width=0, height=0, seconds=0.0)
-    if refusal is not None:
-        raise refusal
+    refuse_beyond_plan(deps, principal)
     begin(deps, principal, order, claim, plan)
 
 
@@ -164,7 +160,7 @@ def _tags(principal: Principal, order: RenderRequest, job_id: str, seconds: floa
 
 def _valid(deps: Deps, principal: Principal, order: RenderRequest) -> Movie:
     """The movie, every fault of the request told at once with its place in it."""
-    problems = [] if order.callbackUrl is None else _callback_problems(deps, order.callbackUrl)
+    problems = [] if order.callbackUrl is None else callback_problems(deps, order.callbackUrl, "/callbackUrl")
     _refuse_too_deep(order, problems)
     movie: Movie | None = None
     try:
@@ -177,11 +173,12 @@ def _valid(deps: Deps, principal: Principal, order: RenderRequest) -> Movie:
     return movie
 
 
-def _callback_problems(deps: Deps, url: str) -> list[Problem]:
+def callback_problems(deps: Deps, url: str, at: str) -> list[Problem]:
+    """What is wrong with an address to be called back. at: where it stands in the request."""
     from viralsync_pipelines.board.deliveries import callback_fault
 
     fault = callback_fault(url, deps.allow_hosts)
-    return [Problem("/callbackUrl", "CALLBACK_REFUSED", fault)] if fault else []
+    return [Problem(at, "CALLBACK_REFUSED", fault)] if fault else []
 
 
 def _refuse_too_deep(order: RenderRequest, problems: list[Problem]) -> None:
@@ -231,6 +228,13 @@ def _foreign(deps: Deps, principal: Principal, source: str) -> str | None:
     elif place.how == "bucket" and principal.workspace != DEFAULT_WORKSPACE:
         return "only the workspace 'default' may take sources from the store by s3://; use an https:// address"
     return None
+
+
+def refuse_beyond_plan(deps: Deps, principal: Principal, *, width: int = 0, height: int = 0, seconds: float = 0.0) -> None:
+    """Refused for a film beyond the workspace's plan; without its measures, when the plan leaves no room for any film."""
+    refusal = judge(principal.plan, used_by(deps, principal), width=width, height=height, seconds=seconds)
+    if refusal is not None:
+        raise refusal
 
 
 def used_by(deps: Deps, principal: Principal) -> Used:

@@ -6,12 +6,12 @@ poll.py), the guarded connection (http.py).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from viralsync_pipelines.deadline import deadline
+from viralsync_pipelines.generate.loose import json_of
 from viralsync_pipelines.generate.provider import Blame, CallFailed, Gone, KeyMissing, NotSent, Refused, Unsure
 from viralsync_pipelines.http import retry_after, shown
 
@@ -34,6 +34,11 @@ class Answer:
     content: bytes
     body: Any = None
 
+    @property
+    def mime(self) -> str:
+        """The kind it says it is, in lower case; "" when it does not say."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
 
 # What an adapter makes of a refusal: status, headers and JSON body (None for other) to an error of its own choosing, or None.
 Judge = Callable[[int, Mapping[str, str], Any], CallFailed | None]
@@ -43,14 +48,13 @@ Judge = Callable[[int, Mapping[str, str], Any], CallFailed | None]
 class Calls:
     """client: guarded (http.open_client), shared by threads. keys: by environment name. bases: base address by provider.
 
-    now_ms: the clock. caches: for what providers hand out and is good for a while (keys of signatures), by name.
+    now_ms: the clock.
     """
 
     client: httpx.Client
     keys: Mapping[str, str]
     bases: Mapping[str, str]
     now_ms: Callable[[], int]
-    caches: dict[str, Any] = field(default_factory=dict)
 
     def key(self, name: str, provider: str) -> str:
         """The key kept under an environment name. Raises KeyMissing, also for what no header can carry: its error would quote the key."""
@@ -66,8 +70,7 @@ class Calls:
 
     def send(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None,
-        payload: Any = None, files: Any = None, form: Mapping[str, str] | None = None, seconds: float = ASK_S, judge: Judge | None = None,
-        making: bool = False,
+        payload: Any = None, seconds: float = ASK_S, judge: Judge | None = None, making: bool = False,
     ) -> Answer:  # fmt: skip
         """One request, sent once. making: it makes something, so that a lost answer leaves open whether it did.
 
@@ -83,7 +86,7 @@ class Calls:
             with deadline(seconds):
                 try:
                     request = self.client.build_request(
-                        method, url, headers=dict(headers or {}), params=params, json=payload, files=files, data=form,
+                        method, url, headers=dict(headers or {}), params=params, json=payload,
                         timeout=httpx.Timeout(seconds, connect=min(10.0, seconds)),
                     )  # fmt: skip
                 except ValueError as error:
@@ -102,7 +105,7 @@ class Calls:
             raise NotSent(f"{name} is no address of an API ({error})", blame=Blame.ACCOUNT) from error
         except httpx.HTTPError as error:
             raise lost(f"{name} did not answer in full ({str(error) or type(error).__name__})") from error
-        body = _json(content)
+        body = json_of(content)
         if answer.status_code < 300:
             return Answer(answer.status_code, answer.headers, content, body)
         raise self._failure(answer, body, content, judge, making=making)
@@ -152,10 +155,3 @@ def _read(answer: httpx.Response, name: str, lost: type[CallFailed]) -> bytes:
             raise lost(f"{name} answered with more than {MAX_BODY_BYTES:,} bytes")
         parts.append(part)
     return b"".join(parts)
-
-
-def _json(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None

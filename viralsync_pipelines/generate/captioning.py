@@ -64,8 +64,8 @@ def _ends(group: Sequence[Caption], word: Caption, limits: Limits) -> bool:
     )  # fmt: skip
 
 
-def words_of(segment: Segment) -> list[Caption]:
-    """A segment's words, its time shared among them by their letters."""
+def words_of(segment: Segment | Caption) -> list[Caption]:
+    """Its words, its time shared among them by their letters."""
     words = segment.text.split()
     whole = sum(len(word) for word in words) or 1
     found, done = [], 0

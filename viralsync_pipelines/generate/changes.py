@@ -79,7 +79,7 @@ def retry(
             raise ReportRefused(told_now, problems=[Problem("/set", "FIELD_UNKNOWN", told_now)])
         again = _to_retry(rows, job_id, execution_id, scope, changes)
         for record in again:
-            _retry_row(move, record, registry, again, changes or {})
+            _retry_row(move, record, registry, (changes or {}) if record is again[0] else {})
         release_all(move.connection, execution_id)
         records.change_execution(
             move.connection, execution_id, move.now_ms, status="processing", completed_at=None, error=None, result=None
@@ -88,7 +88,7 @@ def retry(
 
 
 def _to_retry(rows: Sequence[Record], job_id: str, execution_id: str, scope: str, changes: Mapping[str, Any] | None) -> list[Record]:
-    """Which rows begin anew, those they need among them first."""
+    """Which rows begin anew; of a single job that one first."""
     if job_id == execution_id:
         going = next((each for each in rows if each.stage != ENDED), None)
         if going is not None:
@@ -101,40 +101,43 @@ def _to_retry(rows: Sequence[Record], job_id: str, execution_id: str, scope: str
         if one.status == "completed" and scope != "all" and not changes:
             raise ReportRefused(f"{job_id} is done and did not fail; send scope `all` to make it anew, or `set` to make it otherwise")
         again = [one]
-        # Those that came to nothing because of it, and with scope `all` those that were made from it.
+        # Those that came to nothing because of it, and with scope `all` those that were made from it, listed in any order.
+        made = scope == "all" or bool(changes)
+        left = [
+            each for each in rows
+            if each is not one and ((made and each.stage == ENDED) or (each.error or "").startswith("DEPENDENCY_FAILED"))
+        ]  # fmt: skip
         names = {one.job_id}
-        for each in rows:
-            fell = (each.error or "").startswith("DEPENDENCY_FAILED") or ((scope == "all" or bool(changes)) and each.stage == ENDED)
-            if each is not one and names & set(each.dependencies) and fell:
-                again.append(each)
-                names.add(each.job_id)
+        while more := [each for each in left if names & set(each.dependencies)]:
+            again += more
+            names |= {each.job_id for each in more}
+            left = [each for each in left if each.job_id not in names]
     if not again:
         raise ReportRefused("nothing of it failed; send scope `all` to make it anew")
     return again
 
 
-def _retry_row(move: Move, record: Record, registry: Registry, again: Sequence[Record], changes: Mapping[str, Any]) -> None:
-    params = dict(record.params)
-    if changes and record is again[0]:
-        params |= changes
+def _retry_row(move: Move, record: Record, registry: Registry, changes: Mapping[str, Any]) -> None:
+    params = {**record.params, **changes}
+    if changes:
         model = registry.get(record.model_id) if record.model_id is not None else None
         problems = check_params(model, params, "/set") if model is not None else []
         if problems:
             raise ReportRefused(f"the model does not take this: {problems[0].message}", problems=problems)
-    names = {each.job_id for each in again}
-    waits = bool(names & set(record.dependencies)) or bool(record.dependencies)
-    values = {
-        "stage": "blocked" if waits else "ready", "status": "pending", "attempt": record.attempt + 1, "tries": 0, "params": params,
-        "outcome": None, "settled_by": None, "result": None, "error": None, "completed_at": None, "settled_at": None, "started_at": None,
-        "poll_attempts": 0, "poll_errors": 0, "provider_job_id": None, "provider_job_status": None, "provider_urls": None,
-        "next_poll_at": None, "lease_until": None, "batch": None, "cost_usd": None,
-        "progress": {"stage": "starting", "percentage": 0},
+    values: dict[str, Any] = {
+        "stage": "blocked" if record.dependencies else "ready", "status": "pending", "attempt": record.attempt + 1, "tries": 0,
+        "params": params, "outcome": None, "settled_by": None, "result": None, "error": None, "completed_at": None, "settled_at": None,
+        "started_at": None, "poll_attempts": 0, "poll_errors": 0, "next_poll_at": None, "lease_until": None, "batch": None,
+        "cost_usd": None, "progress": {"stage": "starting", "percentage": 0},
     }  # fmt: skip
+    if record.cancelling != "asked":
+        # Otherwise the provider is yet to be told which of its jobs to stop; the next submit clears what is left.
+        values |= {"provider_job_id": None, "provider_job_status": None, "provider_urls": None}
     if not records.move(move.connection, record, [ENDED], values):
         raise ReportRefused(f"{record.job_id} is being tried again already")
     records.mark(move.connection, record, str(values["stage"]), "user", move.now_ms, "tried again")
     move.notes.append(Note(record.id, moves.RETRIED, {"scope": "all"}))
-    if changes and record is again[0]:
+    if changes:
         move.notes.append(Note(record.id, told.CHANGED, {"payload": {"params": params}}))
 
 

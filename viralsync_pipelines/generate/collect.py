@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viralsync_pipelines.errors import StoreError
-from viralsync_pipelines.generate import ledger as moves
-from viralsync_pipelines.generate import records
-from viralsync_pipelines.generate.desk import Desk, ticket_of
-from viralsync_pipelines.generate.ledger import Made
+from viralsync_pipelines.generate import outcomes, records
+from viralsync_pipelines.generate.desk import Desk, calls_of, ticket_of
+from viralsync_pipelines.generate.outcomes import Made
 from viralsync_pipelines.generate.outputs import BadOutput, LinkExpired, Measure, Stored, bring
 from viralsync_pipelines.generate.provider import Blame, CallFailed, Fault, Output, Said
 from viralsync_pipelines.generate.records import Record, row
 from viralsync_pipelines.generate.settle import MOST_SUBMITS, Outcome
-from viralsync_pipelines.http import HttpError
+from viralsync_pipelines.http import HttpError, shown
 from viralsync_pipelines.jobs.view import iso
+from viralsync_pipelines.storage.keys import manifest_key
 
 if TYPE_CHECKING:
     from viralsync_pipelines.generate.calls import Calls
+    from viralsync_pipelines.storage.store import Store
 
 COLLECT_LEASE_MS = 20 * 60_000
 THREADS = 4
@@ -55,7 +56,7 @@ def collect_batch(desk: Desk, batch: str, work: Path, measure: Measure) -> list[
 
 def collect_one(desk: Desk, record: Record, work: Path, measure: Measure) -> Collected | None:
     """None when it was not this caller's, or came to nothing, which the row then says."""
-    mine = moves.begin_collect(desk.ledger, record, desk.ledger.now_ms() + COLLECT_LEASE_MS)
+    mine = outcomes.begin_collect(desk.ledger, record, desk.ledger.now_ms() + COLLECT_LEASE_MS)
     if mine is None or mine.outcome is None:
         return None
     outcome = Outcome.from_json(mine.outcome)
@@ -63,16 +64,19 @@ def collect_one(desk: Desk, record: Record, work: Path, measure: Measure) -> Col
     try:
         stored = _all_of(desk, mine, outcome, work, measure)
     except BadOutput as error:
-        moves.collect_failed(desk.ledger, mine, error.fault, again=mine.tries < MOST_SUBMITS)
+        outcomes.collect_failed(desk.ledger, mine, error.fault, again=mine.tries < MOST_SUBMITS)
     except LinkExpired as error:
         fault = Fault(Blame.EXPIRED, "OUTPUT_EXPIRED", f"its addresses give it no more: {error}")
-        moves.collect_failed(desk.ledger, mine, fault, again=False)
+        outcomes.collect_failed(desk.ledger, mine, fault, again=False)
     except (HttpError, CallFailed) as error:
         fault = Fault(Blame.PASSING, "DOWNLOAD_FAILED", error.message)
-        moves.collect_failed(desk.ledger, mine, fault, again=False)
+        outcomes.collect_failed(desk.ledger, mine, fault, again=False)
     except StoreError as error:
-        # Ours, not the provider's: what was made is still there, and is fetched when the lease is over.
+        # Ours, not the provider's: what was made is still there, and is fetched again once this run is known to be over.
         _log.error("[AsyncJobCompletion] %s cannot be stored: %s", mine.id, error)
+    except Exception:
+        # As above, and no reason to lose the others of the batch: a full disk of this machine, a file that breaks a decoder.
+        _log.exception("[AsyncJobCompletion] collecting %s failed", mine.id)
     else:
         return _done(desk, mine, outcome, stored)
     return None
@@ -80,17 +84,22 @@ def collect_one(desk: Desk, record: Record, work: Path, measure: Measure) -> Col
 
 def _done(desk: Desk, record: Record, outcome: Outcome, stored: Sequence[Stored]) -> Collected | None:
     made = _made(desk, record, outcome, stored)
-    # Whose it is, for movies that name the job as a source: the run that renders them asks the store alone.
-    manifest = {"workspace": record.workspace, "outputs": made.result["outputs"]}
-    desk.store.put_bytes(f"outputs/{record.id}/outputs.json", json.dumps(manifest).encode(), content_type="application/json")
-    if not moves.collected(desk.ledger, record, made):
+    keep_manifest(desk.store, record, made.result["outputs"])
+    if not outcomes.collected(desk.ledger, record, made):
         return None
     for number in range(len(outcome.outputs)):
         desk.store.delete(f"generated/{record.id}/{record.submits}-{number}")
     for each in stored:
-        _log.info("[AsyncJobCompletion] Uploaded to CDN: %s", desk.store.url(each.key))
+        # A bucket's address is signed: whoever reads the log should not be able to use it.
+        _log.info("[AsyncJobCompletion] Uploaded to CDN: %s", shown(desk.store.url(each.key)))
     _log.info("[AsyncJobCompletion] Job %s marked as completed", record.id)
     return Collected(record, stored, made)
+
+
+def keep_manifest(store: Store, record: Record, outputs: Sequence[Mapping[str, Any]]) -> None:
+    """Whose the outputs are, for movies that name the job as a source: the run that renders them asks the store alone."""
+    manifest = {"workspace": record.workspace, "outputs": list(outputs)}
+    store.put_bytes(manifest_key(record.id), json.dumps(manifest).encode(), content_type="application/json")
 
 
 def _made(desk: Desk, record: Record, outcome: Outcome, stored: Sequence[Stored]) -> Made:
@@ -112,9 +121,8 @@ def _made(desk: Desk, record: Record, outcome: Outcome, stored: Sequence[Stored]
 
 
 def _shown(desk: Desk, record: Record, each: Stored) -> dict[str, Any]:
-    base = (desk.base_url or desk.local_url).rstrip("/")
     told: dict[str, Any] = {
-        "type": each.facts.media, "url": f"{base}/v1/jobs/{record.id}/files/{each.name}", "mimeType": each.facts.mime, "name": each.name,
+        "type": each.facts.media, "url": desk.file_url(record.id, each.name), "mimeType": each.facts.mime, "name": each.name,
         "key": each.key, "sha256": each.sha256, "bytes": each.size, "width": each.facts.width, "height": each.facts.height,
         "duration": each.facts.duration_s,
     }  # fmt: skip
@@ -123,7 +131,7 @@ def _shown(desk: Desk, record: Record, each: Stored) -> dict[str, Any]:
 
 def _all_of(desk: Desk, record: Record, outcome: Outcome, work: Path, measure: Measure) -> list[Stored]:
     """Every output; addresses that have run out are asked for anew."""
-    calls = _calls(desk, record)
+    calls = calls_of(desk, record)
     outputs, tries = outcome.outputs, 0
     while True:
         try:
@@ -145,9 +153,3 @@ def _one(desk: Desk, calls: Calls, record: Record, output: Output, number: int, 
 def _fresh(desk: Desk, calls: Calls, record: Record) -> tuple[Output, ...]:
     seen = desk.providers[record.provider or ""].poll(calls, ticket_of(desk, record))
     return seen.outputs if seen.said is Said.DONE else ()
-
-
-def _calls(desk: Desk, record: Record) -> Calls:
-    with desk.ledger.database.reading() as connection:
-        execution = records.find_execution(connection, record.execution_id)
-    return desk.calls_for(execution.provider_api_keys if execution is not None else None)

@@ -1,6 +1,6 @@
 """What generating works with: providers by name, the registry, the store, and addresses that lead back here.
 
-What belongs here: putting them together, and the addresses. What does not: working (submit.py, poll.py, intake.py, collect.py).
+What belongs here: putting them together, and the addresses. What does not: working (submit.py, poll.py, inbox.py, collect.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from viralsync_pipelines.generate import records
 from viralsync_pipelines.generate.provider import Blame, CallFailed, Ticket
+from viralsync_pipelines.jobs.callbacks import LOCAL_GATEWAY
 
 if TYPE_CHECKING:
     from viralsync_pipelines.generate.calls import Calls
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from viralsync_pipelines.generate.records import Record
     from viralsync_pipelines.storage.store import Store
 
-LOCAL_GATEWAY = "http://127.0.0.1:3000"
 # Of a file that a provider fetches; some queue a job for hours.
 SHARED_S = 24 * 3600
 
@@ -69,6 +70,10 @@ class Desk:
         until = self.ledger.now_ms() // 1000 + SHARED_S
         return f"{base.rstrip('/')}/v1/shared/{quote(key)}?until={until}&t={share_token(self.secret, key, until)}"
 
+    def file_url(self, record_id: str, name: str) -> str:
+        """Where the gateway has an output of a job, for whoever reads its result."""
+        return f"{(self.base_url or self.local_url).rstrip('/')}/v1/jobs/{record_id}/files/{name}"
+
 
 def webhook_token(secret: bytes, record_id: str, submit: int) -> str:
     """Unguessable, and another one for each submit; checked without a look at the database."""
@@ -82,6 +87,19 @@ def share_token(secret: bytes, key: str, until_s: int) -> str:
 
 def _token(secret: bytes, what: str) -> str:
     return hmac.new(secret, what.encode(), hashlib.sha256).hexdigest()[:43]
+
+
+def calls_of(desk: Desk, record: Record) -> Calls:
+    """Calls with the keys that came with this row's plan."""
+    with desk.ledger.database.reading() as connection:
+        execution = records.find_execution(connection, record.execution_id)
+    return desk.calls_for(execution.provider_api_keys if execution is not None else None)
+
+
+def pause_after(desk: Desk, record: Record, error: CallFailed) -> int:
+    """Milliseconds until a provider that gave this row no answer is asked again: longer each time, and as long as it asks for."""
+    asked = error.retry_after_s * 1000 if error.retry_after_s is not None else None
+    return desk.ledger.waits.after_error(record.poll_errors + 1, desk.ledger.chance(), asked_ms=asked)
 
 
 def ticket_of(desk: Desk, record: Record) -> Ticket:

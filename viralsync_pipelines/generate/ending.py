@@ -1,6 +1,6 @@
 """What follows when a job of an execution has ended: dependents begin, or fail with it to the last; the execution ends with its last job.
 
-What belongs here: that, inside the transaction that ended the job. What does not: ending it (ledger.py).
+What belongs here: that, inside the transaction that ended the job. What does not: ending it (outcomes.py).
 """
 
 from __future__ import annotations
@@ -24,24 +24,22 @@ if TYPE_CHECKING:
 def after_end(connection: Connection, record: Record, status: str, now_ms: int) -> list[Note]:
     """Rows that change because this one has ended with `status` (completed, failed, cancelled), and what is to be told of them."""
     notes: list[Note] = []
-    blocked = records.of_execution(connection, record.execution_id, row.stage == "blocked")
-    if blocked and status == "completed":
-        _release(connection, record, blocked)
-    elif blocked:
+    if status == "completed":
+        release_all(connection, record.execution_id)
+    else:
+        blocked = records.of_execution(connection, record.execution_id, row.stage == "blocked")
         notes = _fail_all_after(connection, record, blocked, status, now_ms)
     end_execution(connection, record.execution_id, now_ms)
     return notes
 
 
 def release_all(connection: Connection, execution_id: str) -> None:
-    """Let those begin whose dependencies are all done, as after a retry."""
-    blocked = records.of_execution(connection, execution_id, row.stage == "blocked")
-    if blocked:
-        _release(connection, blocked[0], blocked)
-
-
-def _release(connection: Connection, record: Record, blocked: Sequence[Record]) -> None:
-    done = select(row.job_id).where(row.execution_id == record.execution_id, row.status == "completed")
+    """Let those begin whose dependencies are all done, as after an end or a retry."""
+    # Not whole rows: of a plan of a thousand jobs each end looks at all that still wait.
+    blocked = connection.execute(select(row.id, row.dependencies).where(row.execution_id == execution_id, row.stage == "blocked")).all()
+    if not blocked:
+        return
+    done = select(row.job_id).where(row.execution_id == execution_id, row.status == "completed")
     finished = set(connection.execute(done).scalars())
     free = [each.id for each in blocked if finished.issuperset(each.dependencies)]
     for at in range(0, len(free), 200):

@@ -1,6 +1,6 @@
 """Moves of rows whose work is a run of ours: a film or a narration. One transaction each, as in ledger.py.
 
-What belongs here: begun, on the way, failed, cancelled; they are done by ledger.collected. What does not: starting and following runs
+What belongs here: begun, on the way, failed, cancelled; they are done by outcomes.collected. What does not: starting and following runs
 (defs/films.py).
 """
 

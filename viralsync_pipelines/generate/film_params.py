@@ -1,7 +1,7 @@
 """What merge, layer, addSubtitles, render and narrate are asked to do: their params as they come in, each fault with its place.
 
 What belongs here: fields, their limits, other names by which they are known. What does not: the films made of them (montage.py,
-layering.py, subtitles.py), spoken lines (narrating.py).
+layering.py, subtitles.py), spoken lines (utterances.py).
 """
 
 from __future__ import annotations

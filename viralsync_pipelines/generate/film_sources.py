@@ -75,8 +75,8 @@ def words_of(near: Results, marker: Marker, read: Callable[[str], bytes]) -> lis
         if isinstance(each, Mapping) and (text := str(each.get("word") or each.get("text") or "").strip()) and _times(each)
     ]
     if not words:
-        told_now = f"{marker.job} gives no words with their times; take those of a narration, or give your own"
-        raise CallFailed(told_now, blame=Blame.INPUT, code="DEPENDENCY_UNFIT")
+        missing = f"{marker.job} gives no words with their times; take those of a narration, or give your own"
+        raise CallFailed(missing, blame=Blame.INPUT, code="DEPENDENCY_UNFIT")
     return words
 
 

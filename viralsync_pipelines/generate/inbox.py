@@ -6,7 +6,6 @@ the job has ended, changes nothing.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from viralsync_pipelines.generate import ledger as moves
-from viralsync_pipelines.generate import records
-from viralsync_pipelines.generate.desk import Desk, ticket_of
+from viralsync_pipelines.generate import outcomes, records
+from viralsync_pipelines.generate.desk import Desk, calls_of, ticket_of
+from viralsync_pipelines.generate.loose import json_of
 from viralsync_pipelines.generate.outputs import keep_bytes
 from viralsync_pipelines.generate.provider import CallFailed, Seen, Taken, Ticket
 from viralsync_pipelines.generate.records import Record
@@ -25,7 +25,7 @@ from viralsync_pipelines.storage.database import insert_all
 from viralsync_pipelines.storage.ledger_tables import execution_jobs, webhook_inbox
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
 # How long a letter that cannot be judged is looked at again.
 PATIENCE_MS = 10 * 60_000
@@ -81,17 +81,18 @@ def _known(connection: Connection, letters: Sequence[Letter]) -> set[tuple[str, 
 
 def apply_new(desk: Desk, limit: int = 200) -> int:
     """Read the letters that nobody has read; how many."""
-    with desk.ledger.database.reading() as connection:
-        new = select(webhook_inbox).where(_inbox.state == "new").order_by(_inbox.id).limit(limit)
-        letters = list(connection.execute(new).mappings())
-    return sum(_applied(desk, letter) for letter in letters)
+    return _apply_all(desk, limit=limit)
 
 
 def apply_for(desk: Desk, record_id: str) -> int:
     """Those of one job, as when it came to be known."""
+    return _apply_all(desk, _inbox.record_id == record_id)
+
+
+def _apply_all(desk: Desk, *which: ColumnElement[bool], limit: int | None = None) -> int:
     with desk.ledger.database.reading() as connection:
-        mine = select(webhook_inbox).where(_inbox.record_id == record_id, _inbox.state == "new").order_by(_inbox.id)
-        letters = list(connection.execute(mine).mappings())
+        new = select(webhook_inbox).where(_inbox.state == "new", *which).order_by(_inbox.id).limit(limit)
+        letters = list(connection.execute(new).mappings())
     return sum(_applied(desk, letter) for letter in letters)
 
 
@@ -104,6 +105,10 @@ def _applied(desk: Desk, letter: Any) -> bool:
     except CallFailed as error:
         # The provider could not be asked whether it is true: at the next look.
         _log.warning("[Webhook] %s: %s", letter["record_id"], error)
+        state = None
+    except Exception:
+        # A fault of ours, or of the store: the letters behind it are read all the same.
+        _log.exception("[Webhook] reading what came for %s failed", letter["record_id"])
         state = None
     if state is None:
         if desk.ledger.now_ms() - letter["received_ms"] < PATIENCE_MS:
@@ -125,7 +130,7 @@ def _apply(desk: Desk, letter: Any) -> str | None:
         # It came too late, or answers a submit that was given up.
         return "kept"
     provider = desk.providers.get(record.provider or "")
-    read = provider.read_webhook(ticket_of(desk, record), _json(letter["body"])) if provider is not None else None
+    read = provider.read_webhook(ticket_of(desk, record), json_of(letter["body"])) if provider is not None else None
     if provider is None or read is None:
         return "unread"
     provider_job_id, seen = read
@@ -136,7 +141,7 @@ def _apply(desk: Desk, letter: Any) -> str | None:
         if not record.provider_job_id:
             # Nothing to ask about yet: read again once the answer to the submit is there.
             return None
-        seen = provider.poll(_calls(desk, record), ticket_of(desk, record))
+        seen = provider.poll(calls_of(desk, record), ticket_of(desk, record))
     return _take_in(desk, record, provider_job_id, seen)
 
 
@@ -148,7 +153,7 @@ def _take_in(desk: Desk, record: Record, provider_job_id: str, seen: Seen) -> st
             waiting = moves.submitted(desk.ledger, record, Taken(Ticket(provider_job_id), seen), "webhook")
             record = replace(record, stage="waiting") if waiting else record
         outcome = keep_bytes(desk.store, record.id, record.submits, outcome)
-        moves.settle_row(desk.ledger, record, outcome, "webhook", word=seen.word)
+        outcomes.settle_row(desk.ledger, record, outcome, "webhook", word=seen.word)
         return "applied"
     if record.stage == "unsure" and provider_job_id:
         moves.submitted(desk.ledger, record, Taken(Ticket(provider_job_id), seen), "webhook")
@@ -156,18 +161,5 @@ def _take_in(desk: Desk, record: Record, provider_job_id: str, seen: Seen) -> st
         # It says that something happened, and not all of it: look at once.
         news = seen.word != record.provider_job_status
         next_at = desk.ledger.now_ms() if news else record.next_poll_at or 0
-        moves.keep_polls(desk.ledger, [moves.Polled(record, seen, next_at)], counted=False)
+        outcomes.keep_polls(desk.ledger, [outcomes.Polled(record, seen, next_at)], counted=False)
     return "applied"
-
-
-def _calls(desk: Desk, record: Record) -> Any:
-    with desk.ledger.database.reading() as connection:
-        execution = records.find_execution(connection, record.execution_id)
-    return desk.calls_for(execution.provider_api_keys if execution is not None else None)
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None

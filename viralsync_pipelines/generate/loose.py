@@ -1,12 +1,13 @@
 """Reading JSON that a provider sent, whatever it looks like: what is not there, or is of another kind, reads as nothing. Pure.
 
-What belongs here: getting at values, and the two ways bytes are written into JSON. What does not: what any field means (providers/).
+What belongs here: getting at values. What does not: what any field means (providers/), what is sent (inputs.py), media (walk.py).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -15,6 +16,15 @@ from typing import Any
 from viralsync_pipelines.generate.wording import clean
 
 _ID = re.compile(r"[!-~]{1,200}")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}")
+
+
+def json_of(content: bytes) -> Any:
+    """The JSON value; None for what is none."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 def at(body: Any, *names: str) -> Any:
@@ -66,9 +76,10 @@ def job_id(value: Any) -> str:
     return found if _ID.fullmatch(found) else ""
 
 
-def renamed(params: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The params that are given, by the provider's names for them. names: ours to theirs."""
-    return {theirs: params[ours] for ours, theirs in names.items() if params.get(ours) is not None}
+def plain_id(value: Any) -> str:
+    """As `job_id`, where the provider's ids have nothing but letters, digits and `_.:-` in them."""
+    found = text(value)
+    return found if _PLAIN_ID.fullmatch(found) else ""
 
 
 def unbase64(value: Any) -> bytes:
@@ -77,11 +88,3 @@ def unbase64(value: Any) -> bytes:
         return base64.b64decode(text(value), validate=True)
     except (binascii.Error, ValueError):
         return b""
-
-
-def data_uri(address: str) -> tuple[str, str] | None:
-    """MIME type and base64 of a `data:` address; None for other addresses, and for one that is not base64."""
-    head, comma, payload = address.partition(",")
-    if not comma or not head.startswith("data:") or not head.endswith(";base64"):
-        return None
-    return head[len("data:") : -len(";base64")].partition(";")[0] or "application/octet-stream", payload

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from viralsync_pipelines.movie.document import child
+
 _DOLLAR = re.compile(r"\$([A-Za-z][A-Za-z0-9_-]{0,99})(?:\.outputs\[([0-9]{1,2})\])?(?:\.url)?")
 _KINDED = re.compile(r"_(image|video|audio|transcript)JobDependency:([A-Za-z0-9][A-Za-z0-9_-]{0,99})")
 # Words that are meant for people or models: a price of "$prompt" in them is no marker unless a job has that name.
@@ -55,8 +57,6 @@ def filled(value: Any, fill: Callable[[Marker], Any], known: Callable[[str], boo
 
 
 def _strings(value: Any, at: str, name: str) -> Iterator[tuple[str, str, str]]:
-    from viralsync_pipelines.movie.document import child
-
     if isinstance(value, str):
         yield at, name, value
     elif isinstance(value, Mapping):

@@ -1,7 +1,7 @@
 """Films that a plan asks for, as movies: `merge` here, `layer` and `addSubtitles` in modules of their own, and `render` as it comes. Pure.
 
 What belongs here: from an operation and its params, other jobs' results put in, to a movie JSON; and judging params at submit. What does
-not: rendering (it is the same run for all), where sources come from (defs/films.py), speech (utterances.py).
+not: rendering (it is the same run for all), where sources come from (film_sources.py), speech (utterances.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from viralsync_pipelines.errors import MovieInvalid, Problem
 from viralsync_pipelines.generate.film_params import Item, Merge, Narrate, Render, Subtitles, read_params
 from viralsync_pipelines.generate.layering import layer_faults, layered
-from viralsync_pipelines.generate.markers import filled
+from viralsync_pipelines.generate.markers import filled, marker_of
 from viralsync_pipelines.generate.materials import STILL_S, Materials, kind_of, kind_unknown, literal, outline, size_of
 from viralsync_pipelines.generate.subtitles import subtitle_faults, subtitled
 from viralsync_pipelines.generate.utterances import narrate_faults
@@ -111,7 +111,7 @@ def _merge_faults(params: Merge, known: Materials, at: str) -> list[Problem]:
             problems.append(kind_unknown(place))
         sounds += kind == "audio"
         seen = seen or kind != "audio"
-        if kind != "audio" and item.offset is not None and (item.type is not None or not item.url.startswith(("$", "_"))):
+        if kind != "audio" and item.offset is not None and (item.type is not None or marker_of(item.url) is None):
             told = "an offset is for sounds: pictures and clips come one after the other, in the order of `items`"
             problems.append(Problem(f"{place}/offset", "VALUE_NOT_ALLOWED", told))
     if not seen:

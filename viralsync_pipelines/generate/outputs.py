@@ -6,9 +6,7 @@ What belongs here: fetching, judging and storing one output. What does not: whic
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 from viralsync_pipelines.generate.provider import Blame, Fault, Output
 from viralsync_pipelines.generate.settle import Outcome, without_bytes
 from viralsync_pipelines.http import Permanent, Transient, retrying, shown, stream
+from viralsync_pipelines.storage.keys import media_key
 
 if TYPE_CHECKING:
     import httpx
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 KEPT = "kept:"
 """Before the store key of an output whose bytes came in the answer itself."""
 MAX_BYTES = 4_000_000_000
-_DATA = re.compile(r"data:([\w.+/-]*)((?:;[\w=.+-]+)*?)(;base64)?,", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -73,24 +71,11 @@ def keep_bytes(store: Store, record_id: str, submit: int, outcome: Outcome) -> O
     """The outcome with its outputs' bytes put aside in the store: rows hold addresses only."""
     places: dict[int, str] = {}
     for number, output in enumerate(outcome.outputs):
-        data = output.data or _inline(output.url)
-        if data is not None:
+        if output.data:
             key = f"generated/{record_id}/{submit}-{number}"
-            store.put_bytes(key, data)
+            store.put_bytes(key, output.data)
             places[number] = KEPT + key
     return without_bytes(outcome, places) if places else outcome
-
-
-def _inline(url: str) -> bytes | None:
-    """The bytes of a data: address; None for any other."""
-    found = _DATA.match(url[:300])
-    if found is None:
-        return None
-    body = url[found.end() :]
-    try:
-        return base64.b64decode(body) if found[3] else body.encode()
-    except ValueError:
-        return b""
 
 
 def bring(
@@ -111,7 +96,7 @@ def bring(
             raise BadOutput(f"output {number + 1} is empty", "OUTPUT_EMPTY")
         facts = measure(file, output.media)
         digest = _sha256(file)
-        key = f"media/{digest[:2]}/{digest}.{facts.ext}"
+        key = media_key(digest, facts.ext)
         kept = store.stat(key)
         if kept is None or kept.size != size:
             store.put_file(key, file, content_type=facts.mime, take=True)

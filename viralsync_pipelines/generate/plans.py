@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from viralsync_pipelines.errors import MovieInvalid, Problem
-from viralsync_pipelines.generate.markers import markers_in
+from viralsync_pipelines.generate.markers import filled, markers_in
 from viralsync_pipelines.generate.models import Model, Registry, check_params
 from viralsync_pipelines.generate.operations import NOT_YET, OPERATIONS
 from viralsync_pipelines.movie.document import child
@@ -40,10 +40,6 @@ class PlanJob:
     base: tuple[str, ...] = ()
     model: Model | None = None
     told: str | None = None
-
-    @property
-    def title(self) -> str:
-        return self.id
 
 
 @dataclass(frozen=True)
@@ -75,14 +71,18 @@ def read_plan(
     if len(listed) > MOST_JOBS:
         told = f"there are {len(listed):,} jobs; at most {MOST_JOBS:,} are taken, so split it"
         raise PlanInvalid([Problem(f"{at}/jobs", "TOO_MANY", told)])
-    ids: list[str] = [str(each["id"]) for each in listed if isinstance(each, Mapping) and isinstance(each.get("id"), str)]
-    mine, base = set(ids), set(finished)
+    # Each id with the place of the first job that has it.
+    first: dict[str, int] = {}
+    for number, each in enumerate(listed):
+        if isinstance(each, Mapping) and isinstance(each.get("id"), str):
+            first.setdefault(each["id"], number)
+    mine, base = set(first), set(finished)
     jobs = []
     for number, each in enumerate(listed):
         place = child(child(at, "jobs"), number)
         job = _job(each, place, registry, mine, base - mine, check_film, problems)
         if job is not None:
-            if ids.count(job.id) > 1 and ids.index(job.id) != number:
+            if job.id and first[job.id] != number:
                 problems.append(Problem(f"{place}/id", "JOB_ID_DUPLICATE", f"another job has the id {job.id!r} too; rename one of them"))
             jobs.append(job)
     _check_circles(jobs, listed, at, problems)
@@ -178,8 +178,6 @@ def _needs(
 
 def _with_addresses(params: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
     """Params as they will be: an address where another job's result goes."""
-    from viralsync_pipelines.generate.markers import filled
-
     whole: dict[str, Any] = filled(params, lambda _: "https://example.com/result", known.__contains__)
     return whole
 

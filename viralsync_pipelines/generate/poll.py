@@ -10,25 +10,23 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, or_, update
+from sqlalchemy import Connection, and_, func, or_, select, update
 
-from viralsync_pipelines.generate import ledger as moves
-from viralsync_pipelines.generate import records
-from viralsync_pipelines.generate.desk import Desk, ticket_of
+from viralsync_pipelines.generate import outcomes, records
+from viralsync_pipelines.generate.desk import Desk, pause_after, ticket_of
 from viralsync_pipelines.generate.film_moves import DAGSTER
-from viralsync_pipelines.generate.ledger import Polled
+from viralsync_pipelines.generate.outcomes import Polled
 from viralsync_pipelines.generate.outputs import keep_bytes
 from viralsync_pipelines.generate.provider import Blame, CallFailed, Fault, Gone, Provider, Seen
 from viralsync_pipelines.generate.records import Record, row
 from viralsync_pipelines.generate.settle import GIVEN_UP, failed, settle
 from viralsync_pipelines.generate.side_by_side import side_by_side
-from viralsync_pipelines.generate.submit import confirm
+from viralsync_pipelines.generate.submit import SUBMIT_LEASE_MS, confirm
 from viralsync_pipelines.generate.waits import MOST_ERRORS
 from viralsync_pipelines.jobs.view import iso
-from viralsync_pipelines.storage.ledger_tables import execution_jobs
+from viralsync_pipelines.storage.ledger_tables import execution_jobs, executions
 
 if TYPE_CHECKING:
     from viralsync_pipelines.generate.calls import Calls
@@ -59,7 +57,7 @@ def poll_due(desk: Desk, *, budget_s: float, limit: int = 2_000, clock: Callable
     now = desk.ledger.now_ms()
     with desk.ledger.database.reading() as connection:
         due = records.where(connection, row.stage == "waiting", row.next_poll_at <= now, limit=limit, order=(row.next_poll_at, row.id))
-        keys = _keys(connection, due)
+        calls = _calls_with_keys(desk, connection, due)
     due = [each for each in due if each.provider in desk.providers]
     if not due:
         return Tick(0, 0, 0)
@@ -69,7 +67,7 @@ def poll_due(desk: Desk, *, budget_s: float, limit: int = 2_000, clock: Callable
     kept: list[Polled] = []
 
     def ask(record: Record) -> Polled | bool | None:
-        return _poll_until(desk, keys.get(record.execution_id), record, until, clock)
+        return _poll_until(desk, calls.get(record.execution_id, desk.calls), record, until, clock)
 
     for result in side_by_side(ask, chosen, most=THREADS):
         if result is None:
@@ -80,25 +78,21 @@ def poll_due(desk: Desk, *, budget_s: float, limit: int = 2_000, clock: Callable
         else:
             settled += result
         if len(kept) >= _KEEP_EVERY:
-            moves.keep_polls(desk.ledger, kept)
+            outcomes.keep_polls(desk.ledger, kept)
             kept = []
-    moves.keep_polls(desk.ledger, kept)
+    outcomes.keep_polls(desk.ledger, kept)
     return Tick(len(due), asked, settled)
 
 
-def _keys(connection: Any, due: Sequence[Record]) -> dict[str, str]:
-    """Sealed keys that came with plans, by execution."""
-    from sqlalchemy import select
-
-    from viralsync_pipelines.storage.ledger_tables import executions
-
-    found: dict[str, str] = {}
+def _calls_with_keys(desk: Desk, connection: Connection, due: Sequence[Record]) -> dict[str, Calls]:
+    """Calls for executions that came with keys of their own, which are opened once for all of an execution's rows."""
+    found: dict[str, Calls] = {}
     ids = sorted({each.execution_id for each in due})
     for at in range(0, len(ids), 200):
         sealed = select(executions.c.id, executions.c.provider_api_keys).where(
             executions.c.id.in_(ids[at : at + 200]), executions.c.provider_api_keys.is_not(None)
         )
-        found |= {each.id: each.provider_api_keys for each in connection.execute(sealed)}
+        found |= {each.id: desk.calls_for(each.provider_api_keys) for each in connection.execute(sealed)}
     return found
 
 
@@ -115,12 +109,12 @@ def _within_rates(due: Iterable[Record], seconds: float) -> list[Record]:
     return chosen
 
 
-def _poll_until(desk: Desk, sealed: str | None, record: Record, until: float, clock: Callable[[], float]) -> Polled | bool | None:
+def _poll_until(desk: Desk, calls: Calls, record: Record, until: float, clock: Callable[[], float]) -> Polled | bool | None:
     """None when the budget is used up; True when it settled the row, False when somebody else did."""
     if clock() >= until:
         return None
     try:
-        return poll_one(desk, desk.calls_for(sealed), record)
+        return poll_one(desk, calls, record)
     except Exception:
         _log.exception("[PollingWorker] polling job %s failed", record.id)
         return Polled(record, None, desk.ledger.now_ms() + desk.ledger.waits.ceiling_ms)
@@ -136,13 +130,13 @@ def poll_one(desk: Desk, calls: Calls, record: Record) -> Polled | bool:
         if desk.ledger.now_ms() - (record.submitted_at or 0) < UNKNOWN_MS:
             return _no_answer(desk, record, error)
         fault = Fault(Blame.EXPIRED, "PROVIDER_JOB_GONE", f"the provider knows the job no more: {error.message}")
-        return moves.settle_row(desk.ledger, record, failed(fault, 99), "poll")
+        return outcomes.settle_row(desk.ledger, record, failed(fault, 99), "poll")
     except CallFailed as error:
         return _no_answer(desk, record, error)
     _log.info("[PollingWorker] Job %s status: %s", record.id, seen.word)
     outcome = settle("waiting", seen, submits=record.tries, polls=record.poll_attempts)
     if outcome is not None:
-        return moves.settle_row(desk.ledger, record, keep_bytes(desk.store, record.id, record.submits, outcome), "poll", word=seen.word)
+        return outcomes.settle_row(desk.ledger, record, keep_bytes(desk.store, record.id, record.submits, outcome), "poll", word=seen.word)
     if record.waiting_strategy != "webhook" and record.poll_attempts + 1 >= desk.ledger.waits.most:
         return _given_up(desk, calls, record, provider)
     return Polled(record, seen, _next(desk, record, seen))
@@ -163,10 +157,8 @@ def _no_answer(desk: Desk, record: Record, error: CallFailed) -> Polled | bool:
     if record.poll_errors + 1 >= MOST_ERRORS:
         told = f"{record.provider} gave no answer {MOST_ERRORS} times in a row: {error.message}"
         fault = Fault(error.blame, "PROVIDER_UNREACHABLE", told)
-        return moves.settle_row(desk.ledger, record, failed(fault, 99), "poll")
-    asked = error.retry_after_s * 1000 if error.retry_after_s is not None else None
-    wait = desk.ledger.waits.after_error(record.poll_errors + 1, desk.ledger.chance(), asked_ms=asked)
-    return Polled(record, None, desk.ledger.now_ms() + wait)
+        return outcomes.settle_row(desk.ledger, record, failed(fault, 99), "poll")
+    return Polled(record, None, desk.ledger.now_ms() + pause_after(desk, record, error))
 
 
 def _given_up(desk: Desk, calls: Calls, record: Record, provider: Provider) -> bool:
@@ -181,7 +173,7 @@ def _given_up(desk: Desk, calls: Calls, record: Record, provider: Provider) -> b
         outcome = settle("waiting", seen, submits=99, polls=99) if seen.outputs else None
     given_up = replace(GIVEN_UP, message=f"{GIVEN_UP.message} ({desk.ledger.waits.most})")
     outcome = keep_bytes(desk.store, record.id, record.submits, outcome) if outcome is not None else failed(given_up, 99)
-    return moves.settle_row(desk.ledger, record, outcome, "poll")
+    return outcomes.settle_row(desk.ledger, record, outcome, "poll")
 
 
 # ---- what else is due ------------------------------------------------------------------------------------------------
@@ -204,32 +196,32 @@ def cancel_asked(desk: Desk, limit: int = 50) -> int:
         # Runs of ours are ended where they are followed.
         theirs = or_(row.provider.is_(None), row.provider != DAGSTER)
         rows = records.where(connection, row.cancelling == "asked", theirs, limit=limit)
-        keys = _keys(connection, rows)
+        calls = _calls_with_keys(desk, connection, rows)
     told = 0
-    for provider_name, group in groupby(sorted(rows, key=lambda each: each.provider or ""), key=lambda each: each.provider):
-        provider = desk.providers.get(provider_name or "")
-        for record in group:
-            state: str | None = "told"
-            if provider is not None and record.provider_job_id:
-                try:
-                    provider.cancel(desk.calls_for(keys.get(record.execution_id)), ticket_of(desk, record))
-                except Gone:
-                    pass
-                except CallFailed as error:
-                    _log.warning("%s could not be told to stop %s: %s", provider_name, record.id, error)
-                    # Until it would have ended by itself.
-                    state = "asked" if desk.ledger.now_ms() - (record.completed_at or 0) < 3_600_000 else "told"
-                else:
-                    told += 1
-            with desk.ledger.database.writing() as connection:
-                connection.execute(update(execution_jobs).where(row.id == record.id).values(cancelling=state))
+    for record in rows:
+        provider = desk.providers.get(record.provider or "")
+        state = "told"
+        if provider is not None and not record.provider_job_id and desk.ledger.now_ms() - (record.submitted_at or 0) < SUBMIT_LEASE_MS:
+            # It was cancelled while it was being given to the provider, whose answer says what to stop.
+            continue
+        if provider is not None and record.provider_job_id:
+            try:
+                provider.cancel(calls.get(record.execution_id, desk.calls), ticket_of(desk, record))
+            except Gone:
+                pass
+            except CallFailed as error:
+                _log.warning("%s could not be told to stop %s: %s", record.provider, record.id, error)
+                # Until it would have ended by itself.
+                state = "asked" if desk.ledger.now_ms() - (record.completed_at or 0) < 3_600_000 else "told"
+            else:
+                told += 1
+        with desk.ledger.database.writing() as connection:
+            connection.execute(update(execution_jobs).where(row.id == record.id).values(cancelling=state))
     return told
 
 
 def work_left(desk: Desk) -> dict[str, int]:
     """Rows by what a run is needed for: ready, settled; those nobody has."""
-    from sqlalchemy import func, select
-
     now = desk.ledger.now_ms()
     with desk.ledger.database.reading() as connection:
         free = or_(row.lease_until.is_(None), row.lease_until <= now)

@@ -132,6 +132,11 @@ class Ticket:
     urls: Mapping[str, str] = field(default_factory=dict)
     model: Model | None = None
 
+    @property
+    def media(self) -> Media:
+        """What it makes, as far as is known."""
+        return self.model.media if self.model is not None else "video"
+
 
 @dataclass(frozen=True)
 class Taken:

@@ -16,6 +16,8 @@ KEY_NAMES: Mapping[str, str] = {
     "google-cloud": "GOOGLE_GENERATIVE_AI_API_KEY", "openai": "OPENAI_API_KEY", "elevenlabs": "ELEVENLABS_API_KEY",
     "runway": "RUNWAYML_API_SECRET", "luma": "LUMAAI_API_KEY", "heygen": "HEYGEN_API_KEY",
 }  # fmt: skip
+SEALING = "provider-keys"
+"""Under which the database keeps what they are sealed with."""
 
 
 def seal(secret: bytes, keys: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
 """What follows from what was seen of a job: the one rule that webhooks, polls and submits share. Pure.
 
-What belongs here: whether something was decided, and what. What does not: writing it down so that only the first counts (ledger.py).
+What belongs here: whether something was decided, and what. What does not: writing it down so that only the first counts (outcomes.py).
 
 A job that is over stays as it is, whatever comes later. What nobody understands decides nothing.
 """

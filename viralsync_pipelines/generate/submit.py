@@ -11,11 +11,11 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from viralsync_pipelines.generate import ledger as moves
-from viralsync_pipelines.generate import records
-from viralsync_pipelines.generate.desk import Desk
+from viralsync_pipelines.generate import outcomes, records
+from viralsync_pipelines.generate.desk import Desk, calls_of, pause_after
 from viralsync_pipelines.generate.inbox import apply_for
 from viralsync_pipelines.generate.markers import Marker, filled
 from viralsync_pipelines.generate.models import Model, check_params
@@ -24,11 +24,14 @@ from viralsync_pipelines.generate.provider import Blame, CallFailed, Fault, NotS
 from viralsync_pipelines.generate.records import Record, row
 from viralsync_pipelines.generate.settle import UNCONFIRMED, failed, settle
 
+if TYPE_CHECKING:
+    from viralsync_pipelines.generate.calls import Calls
+
 # Longer than any call to a provider may take; after it the run is taken for dead, and its submits for unsure.
 SUBMIT_LEASE_MS = 10 * 60_000
 # How long a webhook is waited for before the provider is asked whether it has the job.
 UNSURE_MS = 30_000
-# What a provider certainly did not take is sent again so often, some twenty minutes at the ceiling.
+# What a provider certainly did not take is sent again so often, in some 15 minutes.
 MOST_NOT_SENT = 20
 THREADS = 16
 
@@ -61,17 +64,17 @@ def _submit(desk: Desk, record: Record) -> None:
     model, provider = _known(desk, record)
     if model is None or provider is None:
         told = f"there is no model {record.model_id!r} any more; `viralsync models` lists those there are"
-        moves.settle_row(desk.ledger, record, failed(Fault(Blame.INPUT, "MODEL_UNKNOWN", told), 99), "submit")
+        outcomes.settle_row(desk.ledger, record, failed(Fault(Blame.INPUT, "MODEL_UNKNOWN", told), 99), "submit")
         return
     try:
         order, calls = _order(desk, record, model)
     except CallFailed as error:
-        moves.settle_row(desk.ledger, record, failed(error.fault, 99), "submit")
+        outcomes.settle_row(desk.ledger, record, failed(error.fault, 99), "submit")
         return
     faults = check_params(model, order.params, "/params")
     if faults:
         told = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
-        moves.settle_row(desk.ledger, record, failed(Fault(Blame.INPUT, "PARAM_INVALID", told), 99), "submit")
+        outcomes.settle_row(desk.ledger, record, failed(Fault(Blame.INPUT, "PARAM_INVALID", told), 99), "submit")
         return
     try:
         taken = provider.submit(calls, order)
@@ -80,7 +83,7 @@ def _submit(desk: Desk, record: Record) -> None:
     except Unsure as error:
         moves.unsure(desk.ledger, record, str(error), desk.ledger.now_ms() + UNSURE_MS)
     except CallFailed as error:
-        moves.settle_row(desk.ledger, record, failed(error.fault, record.tries), "submit")
+        outcomes.settle_row(desk.ledger, record, failed(error.fault, record.tries), "submit")
     else:
         took(desk, record, model, order, taken)
 
@@ -93,20 +96,18 @@ def took(desk: Desk, record: Record, model: Model, order: Order, taken: Taken) -
     if outcome is not None:
         # Its bytes first: an outcome holds addresses only.
         outcome = keep_bytes(desk.store, record.id, record.submits, outcome)
-    waiting = moves.submitted(desk.ledger, record, taken, strategy if outcome is None or strategy != "none" else "polling")
+    waiting = moves.submitted(desk.ledger, record, taken, "polling" if outcome is None and strategy == "none" else strategy)
     if outcome is not None:
-        moves.settle_row(desk.ledger, replace(record, stage="waiting") if waiting else record, outcome, "submit", word=taken.seen.word)
+        outcomes.settle_row(desk.ledger, replace(record, stage="waiting") if waiting else record, outcome, "submit", word=taken.seen.word)
     elif waiting:
         apply_for(desk, record.id)
 
 
 def _not_sent(desk: Desk, record: Record, error: NotSent) -> None:
     if record.poll_errors + 1 >= MOST_NOT_SENT or error.blame is not Blame.PASSING:
-        moves.settle_row(desk.ledger, record, failed(error.fault, 99), "submit")
+        outcomes.settle_row(desk.ledger, record, failed(error.fault, 99), "submit")
         return
-    asked = error.retry_after_s * 1000 if error.retry_after_s is not None else None
-    wait = desk.ledger.waits.after_error(record.poll_errors + 1, desk.ledger.chance(), asked_ms=asked)
-    moves.not_sent(desk.ledger, record, str(error), wait)
+    moves.not_sent(desk.ledger, record, str(error), pause_after(desk, record, error))
 
 
 # ---- what an order holds ---------------------------------------------------------------------------------------------
@@ -117,14 +118,13 @@ def _known(desk: Desk, record: Record) -> tuple[Model | None, Provider | None]:
     return model, desk.providers.get(model.provider) if model is not None else None
 
 
-def _order(desk: Desk, record: Record, model: Model) -> tuple[Order, Any]:
+def _order(desk: Desk, record: Record, model: Model) -> tuple[Order, Calls]:
     with desk.ledger.database.reading() as connection:
-        execution = records.find_execution(connection, record.execution_id)
         near = results_near(connection, record)
     params = filled(record.params, lambda marker: address_of(desk, near, marker, record.provider), near.__contains__)
     webhook = desk.webhook_url(record, record.submits) if "webhook" in model.strategies and model.default_strategy == "webhook" else None
     order = Order(record.id, record.submits, model, params, webhook, f"{record.id}-{record.attempt}-{record.submits}")
-    return order, desk.calls_for(execution.provider_api_keys if execution is not None else None)
+    return order, calls_of(desk, record)
 
 
 def results_near(connection: Any, record: Record) -> dict[str, Mapping[str, Any]]:
@@ -159,30 +159,37 @@ def address_of(desk: Desk, near: Mapping[str, Mapping[str, Any]], marker: Marker
 
 def confirm(desk: Desk, record: Record) -> None:
     """Ask the provider whether it has the job of a submit whose answer was lost. Never sends it again by itself."""
+    try:
+        _confirm(desk, record)
+    except Exception as error:
+        # A fault of ours, or of the store: the rows behind it are asked about all the same.
+        _log.exception("asking about the lost submit of %s failed", record.id)
+        _look_again(desk, record, desk.ledger.waits.ceiling_ms, f"{type(error).__name__}: {error}")
+
+
+def _confirm(desk: Desk, record: Record) -> None:
     model, provider = _known(desk, record)
     if model is None or provider is None:
-        moves.settle_row(desk.ledger, record, failed(UNCONFIRMED, 99), "sensor")
+        outcomes.settle_row(desk.ledger, record, failed(UNCONFIRMED, 99), "sensor")
         return
     try:
         order, calls = _order(desk, record, model)
         taken = provider.find(calls, order, record.submitted_at or record.created_at)
     except NotSent as error:
-        asked = error.retry_after_s * 1000 if error.retry_after_s is not None else None
-        wait = desk.ledger.waits.after_error(record.poll_errors + 1, desk.ledger.chance(), asked_ms=asked)
-        _look_again(desk, record, wait, str(error))
+        _look_again(desk, record, pause_after(desk, record, error), str(error))
     except CallFailed as error:
         told = replace(UNCONFIRMED, message=f"{UNCONFIRMED.message} ({error.message[:300]})")
-        moves.settle_row(desk.ledger, record, failed(told, 99), "sensor")
+        outcomes.settle_row(desk.ledger, record, failed(told, 99), "sensor")
     else:
         if taken is not None and _is_anothers(desk, record, taken):
             told = replace(UNCONFIRMED, message=f"{UNCONFIRMED.message} (it has one like it, which is another job's)")
-            moves.settle_row(desk.ledger, record, failed(told, 99), "sensor")
+            outcomes.settle_row(desk.ledger, record, failed(told, 99), "sensor")
         elif taken is not None:
             took(desk, record, model, order, taken)
         else:
             # It can tell, and has none: nothing was made, and nothing paid.
             lost = Fault(Blame.PASSING, "SUBMIT_LOST", "the provider never got it")
-            moves.settle_row(desk.ledger, record, failed(lost, record.tries), "sensor")
+            outcomes.settle_row(desk.ledger, record, failed(lost, record.tries), "sensor")
 
 
 def _is_anothers(desk: Desk, record: Record, taken: Taken) -> bool:
@@ -194,7 +201,7 @@ def _is_anothers(desk: Desk, record: Record, taken: Taken) -> bool:
 
 def _look_again(desk: Desk, record: Record, wait_ms: int, why: str) -> None:
     if record.poll_errors + 1 >= MOST_NOT_SENT:
-        moves.settle_row(desk.ledger, record, failed(replace(UNCONFIRMED, message=f"{UNCONFIRMED.message} ({why[:300]})"), 99), "sensor")
+        outcomes.settle_row(desk.ledger, record, failed(replace(UNCONFIRMED, message=f"{UNCONFIRMED.message} ({why[:300]})"), 99), "sensor")
         return
     with desk.ledger.database.writing() as connection:
         until = desk.ledger.now_ms() + wait_ms

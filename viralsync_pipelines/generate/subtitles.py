@@ -85,15 +85,8 @@ def captions_of(params: Subtitles, until: float | None = None) -> list[Caption]:
         # Whoever wrote an SRT has cut it already.
         captions = read_srt(params.srt or "")
         if asked:
-            cut = [words_of_cue(each) for each in captions]
-            captions = [each for words in cut for each in grouped(words, limits)]
+            captions = [each for cue in captions for each in grouped(words_of(cue), limits)]
     return one_by_one(captions, until)
-
-
-def words_of_cue(cue: Caption) -> list[Caption]:
-    from viralsync_pipelines.generate.film_params import Segment
-
-    return words_of(Segment.model_construct(text=cue.text, start=cue.start, end=cue.end))
 
 
 def _limits(params: Subtitles) -> tuple[Limits, bool]:

@@ -18,7 +18,7 @@ class Waits:
     """initial_ms: before the first poll. factor: each wait over the one before. ceiling_ms: the longest. most: polls that find it not
     done before it is given up. jitter: up to so much of a wait is added, so that jobs submitted together are not asked for together.
 
-    Without a ceiling the hundredth poll would come after 1e16 s; with 60 s a hundred take 96 minutes.
+    Without a ceiling the hundredth poll would come after 1e18 s; with 60 s a hundred take 96 minutes.
     """
 
     initial_ms: int = 5_000

@@ -11,12 +11,11 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from viralsync_pipelines.errors import ViralsyncError
+from viralsync_pipelines.generate.loose import json_of
 
 # What is older is a replay, what is newer comes from a wrong clock; both ways, as Standard Webhooks has it.
 WINDOW_S = 300.0
@@ -55,7 +54,7 @@ def verify_fal(headers: Mapping[str, str], body: bytes, keys: Iterable[bytes], *
         raise _wrong()
     _in_time(at, now_s)
     # A signature of one message over the id of another would let its sender settle somebody else's job.
-    value = _json(body)
+    value = json_of(body)
     if not isinstance(value, dict) or value.get("request_id") != name:
         raise _wrong()
 
@@ -89,7 +88,7 @@ def verify_gemini(
     signature = _base64(parts[2], url=True) if len(parts) == 3 else None
     if signature is None:
         raise _wrong()
-    head, claims = (_json(_base64(part, url=True) or b"") for part in parts[:2])
+    head, claims = (json_of(_base64(part, url=True) or b"") for part in parts[:2])
     # No other algorithm is known here: `none`, and HS256 with the public key as its secret, are the two oldest ways around a JWT.
     if not isinstance(head, dict) or not isinstance(claims, dict) or head.get("alg") != "RS256" or "crit" in head:
         raise _wrong()
@@ -117,7 +116,7 @@ def event_key(provider: str, headers: Mapping[str, str], body: bytes) -> str:
     The sender's id of the message, fal's id and status of the request, or else a hash of the body.
     """
     if provider == "fal":
-        value = _json(body)
+        value = json_of(body)
         if isinstance(value, dict) and isinstance(value.get("request_id"), str) and isinstance(value.get("status"), str):
             return _short("fal", f"{value['request_id']}\n{value['status']}")
     else:
@@ -230,13 +229,6 @@ def _base64(text: str, *, url: bool = False) -> bytes | None:
         return None
     again = base64.urlsafe_b64encode(data).decode().rstrip("=") if url else base64.b64encode(data).decode()
     return data if again == text else None
-
-
-def _json(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _number(value: object) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from viralsync_pipelines.generate.provider import Blame, Fault
+from viralsync_pipelines.generate.provider import Blame, Fault, Refused
 
 LONGEST = 1_000
 CODES = {
@@ -61,6 +61,16 @@ def clean(text: str) -> str:
 def fault(blame: Blame, text: str) -> Fault:
     words = clean(text).strip() or "the provider says no more than that it failed"
     return Fault(blame, CODES[blame], words if len(words) <= LONGEST else words[: LONGEST - 3] + "...")
+
+
+def refused(blame: Blame, told: str) -> Refused:
+    """A refusal, under the code of what is to blame."""
+    return Refused(told, blame=blame, code=CODES[blame])
+
+
+def refused_in(told: str) -> Refused:
+    """The refusal of an input that a sentence tells of."""
+    return refused(blame_in(told, Blame.INPUT), told)
 
 
 def last_lines(log: str, *, lines: int = 20, letters: int = 2_000) -> str:

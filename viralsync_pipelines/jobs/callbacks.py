@@ -31,6 +31,8 @@ _MEDIA = ("duration", "width", "height", "fileSize")
 _MOST_RETRY_AFTER_S = 86_400.0
 
 OutputUrl = Callable[[Job], str | None]
+LOCAL_GATEWAY = "http://127.0.0.1:3000"
+"""Where the gateway is when no setting says so and nobody asks through it."""
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ from viralsync_pipelines.sandbox.models import MODELS, checked
 from viralsync_pipelines.sandbox.telling import Telling
 from viralsync_pipelines.sandbox.wire import EVENTS, invalid, moment_ms, page_json, prediction_json
 from viralsync_pipelines.sandbox.working import Workshop
+from viralsync_pipelines.storage.keys import content_type_of
 
 # Longer than this no submit waits for its webhook to be early.
 _EARLY_S = 10.0
-_MIME = {".png": "image/png", ".mp4": "video/mp4", ".m4a": "audio/mp4", ".wav": "audio/wav"}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -207,7 +207,7 @@ class Desk:
             status = 403 if self.dice.roll("403 or 404", made.fate) < 0.5 else 404
             raise refused(status, "Expired", "This address is no longer valid; ask for the prediction again")
         self.ledger.count("requests.files")
-        return FileResponse(self.files / made.id / name, media_type=_MIME.get(Path(name).suffix))
+        return FileResponse(self.files / made.id / name, media_type=content_type_of(name))
 
     def _found(self, request: Request) -> Prediction:
         made = self.ledger.get(request.path_params["id"])

@@ -26,11 +26,13 @@ _CONTENT_TYPES = {
     ".mp4": "video/mp4",
     ".webm": "video/webm",
     ".mov": "video/quicktime",
+    ".mkv": "video/x-matroska",
     ".m4a": "audio/mp4",
     ".mp3": "audio/mpeg",
     ".ogg": "audio/ogg",
     ".wav": "audio/wav",
     ".flac": "audio/flac",
+    ".aac": "audio/aac",
     ".jpg": "image/jpeg",
     ".png": "image/png",
     ".webp": "image/webp",
@@ -121,6 +123,26 @@ def movie_version_key(movie_id: str, sha256: str) -> str:
 
 def inbox_key(name: str) -> str:
     return checked_key(f"{INBOX}{name}")
+
+
+def media_key(sha256: str, ext: str) -> str:
+    """What was generated or narrated, by the content. ext: without a dot."""
+    return _by_content("media", sha256, f".{ext}")
+
+
+def manifest_key(record_id: str) -> str:
+    """Whose the outputs of a plan's job are, and where they lie."""
+    return f"outputs/{checked_id(record_id)}/outputs.json"
+
+
+def words_key(job_id: str) -> str:
+    """What a narration came to, words and all."""
+    return f"outputs/{checked_id(job_id)}/words.json"
+
+
+def script_key(sha256: str) -> str:
+    """What a narration has to say, as its run is given it."""
+    return _by_content("narrations", sha256, ".json")
 
 
 def value_key(run_id: str, step: str, output: str) -> str:

@@ -1,7 +1,6 @@
 """ElevenLabs: speech with the time of every letter, and sound effects. Both answer with what they made, at once.
 
-There is nothing to poll and nothing to find: a submit whose answer is lost stays open. `fixed` of a model is part of the body;
-`options.voice` speaks where a plan names none, `options.output_format` is the sound's format.
+`fixed` of a model is part of the body; `options.voice` speaks where a plan names none, `options.output_format` is the sound's format.
 """
 
 from __future__ import annotations
@@ -12,22 +11,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from viralsync_pipelines.generate.calls import WORK_S, words_of
-from viralsync_pipelines.generate.loose import at, job_id, number, renamed, text, unbase64
-from viralsync_pipelines.generate.provider import (
-    Blame,
-    CallFailed,
-    Gone,
-    NotSent,
-    Order,
-    Output,
-    Refused,
-    Said,
-    Seen,
-    Taken,
-    Ticket,
-    Unsure,
-)
-from viralsync_pipelines.generate.wording import CODES, blame_in, clean
+from viralsync_pipelines.generate.inputs import renamed
+from viralsync_pipelines.generate.loose import at, number, text, unbase64
+from viralsync_pipelines.generate.provider import Blame, CallFailed, NotSent, Order, Output, Refused, Said, Seen, Taken, Unsure
+from viralsync_pipelines.generate.providers.at_once import AtOnce, sound_of, ticket_for
+from viralsync_pipelines.generate.wording import CODES, clean, refused, refused_in
 from viralsync_pipelines.http import retry_after
 
 if TYPE_CHECKING:
@@ -114,15 +102,14 @@ def _judge(status: int, headers: Mapping[str, str], body: Any) -> CallFailed | N
         full = kind == "too_many_concurrent_requests"
         return NotSent(told, retry_after_s=FULL_S if full and pause is None else pause, code="PROVIDER_FULL" if full else "PROVIDER_BUSY")
     if _POLICY.search(kind):
-        return Refused(told, blame=Blame.POLICY, code=CODES[Blame.POLICY])
+        return refused(Blame.POLICY, told)
     known = _BY_STATUS.get(kind)
-    if known is None and status in {400, 422}:
-        blame = blame_in(told, Blame.INPUT)
-        known = (blame, CODES[blame])
-    return Refused(told, blame=known[0], code=known[1]) if known is not None else None
+    if known is not None:
+        return Refused(told, blame=known[0], code=known[1])
+    return refused_in(told) if status in {400, 422} else None
 
 
-class ElevenLabs:
+class ElevenLabs(AtOnce):
     """See generate/provider.py."""
 
     name = "elevenlabs"
@@ -158,26 +145,8 @@ class ElevenLabs:
             "POST", f"{calls.base(self.name, BASE)}/v1/sound-generation", headers=self.headers(calls),
             params={"output_format": _format(order)}, payload=body, seconds=WORK_S, making=True, judge=_judge,
         )  # fmt: skip
-        kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if not answer.content or not (kind.startswith("audio/") or kind in {"", "application/octet-stream"}):
-            raise Unsure(f"elevenlabs answered with {kind[:60] or 'nothing'} instead of sound, which may be paid for all the same")
-        return _taken(order, answer.headers, answer.content, {})
+        return _taken(order, answer.headers, sound_of(self.name, answer), {})
 
-    def poll(self, calls: Calls, ticket: Ticket) -> Seen:
-        raise Gone("elevenlabs answers with what it made at once, and keeps nothing to be asked for")
-
-    def cancel(self, calls: Calls, ticket: Ticket) -> None:
-        """Nothing is sent: it is over when its answer is there."""
-
-    def find(self, calls: Calls, order: Order, since_ms: int) -> Taken | None:
-        raise Unsure("elevenlabs cannot be asked whether it has this one")
-
-    def file_headers(self, calls: Calls, url: str) -> Mapping[str, str]:
-        """Nothing: what it made came in the answer."""
-        return {}
-
-    def read_webhook(self, ticket: Ticket, body: Any) -> tuple[str, Seen] | None:
-        return None
 
 
 def _format(order: Order) -> str:
@@ -186,5 +155,5 @@ def _format(order: Order) -> str:
 
 def _taken(order: Order, headers: Mapping[str, str], sound: bytes, extra: Mapping[str, Any]) -> Taken:
     mime = "audio/mpeg" if _format(order).startswith("mp3") else ""
-    job = job_id(headers.get("request-id")) or f"{order.record_id}.{order.submit}"
-    return Taken(Ticket(job, model=order.model), Seen(Said.DONE, "completed", (Output("audio", data=sound, mime=mime),), extra=extra))
+    seen = Seen(Said.DONE, "completed", (Output("audio", data=sound, mime=mime),), extra=extra)
+    return Taken(ticket_for(order, headers.get("request-id")), seen)

@@ -6,21 +6,34 @@ What belongs here: its paths, fields and statuses. What does not: its errors (fa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from viralsync_pipelines.generate.inputs import input_of
-from viralsync_pipelines.generate.provider import Blame, CallFailed, Fault, Gone, NotSent, Order, Refused, Said, Seen, Taken, Ticket, Unsure
+from viralsync_pipelines.generate.loose import at, plain_id, word
+from viralsync_pipelines.generate.provider import (
+    Blame,
+    CallFailed,
+    Fault,
+    Gone,
+    Media,
+    NotSent,
+    Order,
+    Refused,
+    Said,
+    Seen,
+    Taken,
+    Ticket,
+    Unsure,
+)
 from viralsync_pipelines.generate.providers.fal_errors import ABOUT_THE_JOB, fault_of, text_of, type_of
 from viralsync_pipelines.generate.walk import outputs_in, plain_values, same_origin
-from viralsync_pipelines.generate.wording import CODES, clean, fault, last_lines
+from viralsync_pipelines.generate.wording import CODES, fault, last_lines
 
 if TYPE_CHECKING:
     from viralsync_pipelines.generate.calls import Calls
-    from viralsync_pipelines.generate.models import Model
 
 BASE = "https://queue.fal.run"
 KEY = "FAL_KEY"
@@ -45,30 +58,30 @@ class Fal:
         webhook = f"?fal_webhook={quote(order.webhook_url, safe='')}" if order.webhook_url is not None else ""
         url = f"{base}/{quote(order.model.endpoint)}{webhook}"
         answer = calls.send("POST", url, headers=self.headers(calls), payload=input_of(order), judge=_judge, making=True)
-        name = _id_of(answer.body)
-        if name is None:
+        name = plain_id(at(answer.body, "request_id"))
+        if not name:
             raise Unsure(f"fal answered {answer.status} to the submit, without an id of the job")
         # What points elsewhere is dropped here, and the rule of `_place` takes its place: the key goes to no other host.
         told = {short: answer.body.get(f"{short}_url") for short in ("status", "response", "cancel")}
         urls = {short: url for short, url in told.items() if isinstance(url, str) and same_origin(url, base)}
-        word, position = _word_of(answer.body), _position_of(answer.body)
-        said = STATUSES.get(word, Said.QUEUED)
+        status, position = word(answer.body.get("status")), _position_of(answer.body)
+        said = STATUSES.get(status, Said.QUEUED)
         # Its end, should it be there already, is learned of by the first poll, which reads the result.
-        return Taken(Ticket(name, urls, order.model), Seen(Said.RUNNING if said.over else said, word, queue_position=position))
+        return Taken(Ticket(name, urls, order.model), Seen(Said.RUNNING if said.over else said, status, queue_position=position))
 
     def poll(self, calls: Calls, ticket: Ticket) -> Seen:
         url = _place(calls, ticket, "status")
         body = calls.send("GET", f"{url}{'&' if '?' in url else '?'}logs=1", headers=self.headers(calls), judge=_judge).body
         if not isinstance(body, Mapping) or not isinstance(body.get("status"), str):
             raise NotSent("fal answered to the poll with something that is no status of a job")
-        word = _word_of(body)
-        said = STATUSES.get(word, Said.RUNNING)
+        status = word(body["status"])
+        said = STATUSES.get(status, Said.RUNNING)
         log = _log_of(body.get("logs"))
         if said is Said.DONE:
-            return self._ended(calls, ticket, word, body, log)
+            return self._ended(calls, ticket, status, body, log)
         if said is Said.FAILED:
-            return _failure(fault_of(None, {}, body), word, log)
-        return Seen(said, word, queue_position=_position_of(body), log=log)
+            return _failure(fault_of(None, {}, body), status, log)
+        return Seen(said, status, queue_position=_position_of(body), log=log)
 
     def cancel(self, calls: Calls, ticket: Ticket) -> None:
         """202 when it is asked for, 400 when the job is over, 404 when there is none: all the same to us."""
@@ -88,38 +101,38 @@ class Fal:
         return {}
 
     def read_webhook(self, ticket: Ticket, body: Any) -> tuple[str, Seen] | None:
-        name, word = _id_of(body), _word_of(body)
-        if name is None or word not in {"OK", "ERROR"}:
+        name, status = plain_id(at(body, "request_id")), word(at(body, "status"))
+        if not name or status not in {"OK", "ERROR"}:
             return None
         payload = body.get("payload")
-        if word == "ERROR":
+        if status == "ERROR":
             beside = payload if isinstance(payload, Mapping) else {}
-            return name, _failure(fault_of(None, {}, {**beside, "error": body.get("error")}), word)
-        seen = _result(payload, ticket.model, word)
+            return name, _failure(fault_of(None, {}, {**beside, "error": body.get("error")}), status)
+        seen = _result(payload, ticket.media, status)
         if not seen.outputs or body.get("payload_error"):
             # It is done, and too large or too odd to be told: the poll that follows reads the result.
-            return name, Seen(Said.RUNNING, word)
+            return name, Seen(Said.RUNNING, status)
         return name, seen
 
-    def _ended(self, calls: Calls, ticket: Ticket, word: str, status: Mapping[str, Any], log: str) -> Seen:
+    def _ended(self, calls: Calls, ticket: Ticket, status: str, body: Mapping[str, Any], log: str) -> Seen:
         """COMPLETED: what was made, or why it was not. An error without a type is looked up where the result would be."""
-        told = status.get("error")
-        if told and isinstance(status.get("error_type"), str):
-            return _failure(fault_of(None, {}, status), word, log)
+        told = body.get("error")
+        if told and isinstance(body.get("error_type"), str):
+            return _failure(fault_of(None, {}, body), status, log)
         try:
             answer = calls.send("GET", _place(calls, ticket, "response"), headers=self.headers(calls), judge=_judge_result)
         except _ResultIsFault as error:
-            return _failure((error.cancelled, error.fault), word, log)
+            return _failure((error.cancelled, error.fault), status, log)
         except CallFailed:
             if told:
-                return _failure(fault_of(None, {}, status), word, log)
+                return _failure(fault_of(None, {}, body), status, log)
             raise
         if told:
-            return _failure(fault_of(None, {}, status), word, log)
+            return _failure(fault_of(None, {}, body), status, log)
         if answer.body is None and answer.content:
             raise NotSent("fal answered with a result that is no JSON")
-        seen = _result(answer.body, ticket.model, word, log)
-        return replace(seen, extra={**plain_values(status.get("metrics")), **seen.extra})
+        seen = _result(answer.body, ticket.media, status, log)
+        return replace(seen, extra={**plain_values(body.get("metrics")), **seen.extra})
 
 
 def _place(calls: Calls, ticket: Ticket, what: str) -> str:
@@ -139,14 +152,13 @@ def _place(calls: Calls, ticket: Ticket, what: str) -> str:
 # ---- what it says of a job -------------------------------------------------------------------------------------------
 
 
-def _result(body: Any, model: Model | None, word: str, log: str = "") -> Seen:
-    outputs = outputs_in(body, model.media if model is not None else "video")
-    return Seen(Said.DONE, word, outputs, progress=1.0, log=log, extra=plain_values(body))
+def _result(body: Any, media: Media, status: str, log: str = "") -> Seen:
+    return Seen(Said.DONE, status, outputs_in(body, media), progress=1.0, log=log, extra=plain_values(body))
 
 
-def _failure(judged: tuple[bool, Fault], word: str, log: str = "") -> Seen:
+def _failure(judged: tuple[bool, Fault], status: str, log: str = "") -> Seen:
     cancelled, told = judged
-    return Seen(Said.CANCELLED if cancelled else Said.FAILED, word, fault=None if cancelled else told, log=log)
+    return Seen(Said.CANCELLED if cancelled else Said.FAILED, status, fault=None if cancelled else told, log=log)
 
 
 class _ResultIsFault(CallFailed):
@@ -177,16 +189,6 @@ def _judge(status: int, headers: Mapping[str, str], body: Any) -> CallFailed | N
     _, told = fault_of(status, headers, body)
     code = CODES[told.blame] if told.blame in {Blame.POLICY, Blame.SOURCE} else None
     return Refused(f"{status}: {told.message}", blame=Blame.INPUT if told.blame is Blame.PASSING else told.blame, code=code)
-
-
-def _id_of(body: Any) -> str | None:
-    found = body.get("request_id") if isinstance(body, Mapping) else None
-    return found if isinstance(found, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}", found) else None
-
-
-def _word_of(body: Any) -> str:
-    found = body.get("status") if isinstance(body, Mapping) else None
-    return clean(found)[:64] if isinstance(found, str) else ""
 
 
 def _position_of(body: Mapping[str, Any]) -> int | None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from viralsync_pipelines.generate.calls import words_of
-from viralsync_pipelines.generate.loose import at, data_uri, job_id, number, objects, renamed, text, unbase64, word
+from viralsync_pipelines.generate.inputs import data_uri, pictures_of, renamed
+from viralsync_pipelines.generate.loose import at, job_id, number, objects, text, unbase64, word
 from viralsync_pipelines.generate.provider import (
     Blame,
     CallFailed,
@@ -36,7 +37,7 @@ from viralsync_pipelines.generate.provider import (
 )
 from viralsync_pipelines.generate.providers import veo
 from viralsync_pipelines.generate.walk import outputs_in, same_origin
-from viralsync_pipelines.generate.wording import CODES, blame_in, clean, fault
+from viralsync_pipelines.generate.wording import blame_in, clean, fault, refused, refused_in
 from viralsync_pipelines.http import retry_after
 
 if TYPE_CHECKING:
@@ -128,10 +129,9 @@ def _judge(status: int, headers: Mapping[str, str], body: Any) -> CallFailed | N
     if status in {400, 403} and (
         {text(each.get("reason")) for each in details} & _NO_KEY or at(body, "error", "status") == "FAILED_PRECONDITION"
     ):  # fmt: skip
-        return Refused(told, blame=Blame.ACCOUNT, code=CODES[Blame.ACCOUNT])
+        return refused(Blame.ACCOUNT, told)
     if status == 400:
-        blame = Blame.POLICY if _refuses(told) else blame_in(told, Blame.INPUT)
-        return Refused(told, blame=blame, code=CODES[blame])
+        return refused(Blame.POLICY, told) if _refuses(told) else refused_in(told)
     return None
 
 
@@ -143,7 +143,7 @@ def _interaction(order: Order) -> dict[str, Any]:
     shape = {"type": order.model.media, **order.model.fixed, **renamed(params, _FORMAT)}
     if params.get("duration") is not None:
         shape["duration"] = f"{params['duration']}s"
-    pictures = [*([params["image"]] if params.get("image") else []), *(params.get("images") or [])]
+    pictures = pictures_of(params)
     clips = [params["video"]] if params.get("video") else []
     body: dict[str, Any] = {
         "model": order.model.endpoint,
@@ -211,7 +211,7 @@ class Google:
             raise NotSent("google answered with what is no JSON object")
         if operation:
             return veo.seen_of(answer.body, fault_of_code, lambda url: same_origin(url, base))
-        return seen_of(answer.body, ticket.model.media if ticket.model else "video", base)
+        return seen_of(answer.body, ticket.media, base)
 
     def cancel(self, calls: Calls, ticket: Ticket) -> None:
         """Operations of Veo cannot be stopped: for them nothing is sent."""

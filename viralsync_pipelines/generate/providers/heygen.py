@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from viralsync_pipelines.generate.calls import words_of
-from viralsync_pipelines.generate.loose import at, data_uri, job_id, number, renamed, text, word
+from viralsync_pipelines.generate.inputs import data_uri, renamed
+from viralsync_pipelines.generate.loose import at, job_id, number, text, word
 from viralsync_pipelines.generate.provider import (
     Blame,
     CallFailed,
@@ -28,7 +29,7 @@ from viralsync_pipelines.generate.provider import (
     Unsure,
 )
 from viralsync_pipelines.generate.walk import outputs_in
-from viralsync_pipelines.generate.wording import CODES, clean, fault
+from viralsync_pipelines.generate.wording import clean, fault, refused
 from viralsync_pipelines.http import retry_after
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _judge(status: int, headers: Mapping[str, str], body: Any) -> CallFailed | N
     if status in {400, 422}:
         # A 400 is never passing: the same would be answered the same.
         blame = fault_of(code, "").blame
-        return Refused(told, blame=blame, code=CODES[blame]) if blame is not Blame.PASSING else None
+        return refused(blame, told) if blame is not Blame.PASSING else None
     return None
 
 

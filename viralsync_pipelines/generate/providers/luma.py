@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from viralsync_pipelines.generate.calls import words_of
-from viralsync_pipelines.generate.loose import at, data_uri, job_id, renamed, text, word
+from viralsync_pipelines.generate.inputs import data_uri, pictures_of, renamed
+from viralsync_pipelines.generate.loose import at, job_id, text, word
 from viralsync_pipelines.generate.provider import (
     Blame,
     CallFailed,
@@ -19,7 +20,6 @@ from viralsync_pipelines.generate.provider import (
     Media,
     NotSent,
     Order,
-    Refused,
     Said,
     Seen,
     Taken,
@@ -27,7 +27,7 @@ from viralsync_pipelines.generate.provider import (
     Unsure,
 )
 from viralsync_pipelines.generate.walk import outputs_in
-from viralsync_pipelines.generate.wording import CODES, clean, fault
+from viralsync_pipelines.generate.wording import clean, fault, refused
 
 if TYPE_CHECKING:
     from viralsync_pipelines.generate.calls import Calls
@@ -74,7 +74,7 @@ def _judge(status: int, headers: Mapping[str, str], body: Any) -> CallFailed | N
     known = next((_BLAMES[code] for code in sorted(codes) if code in _BLAMES), Blame.PASSING)
     if known is Blame.PASSING or status >= 500:
         return None
-    return Refused(f"luma: {clean(words_of(body))}", blame=known, code=CODES[known])
+    return refused(known, f"luma: {clean(words_of(body))}")
 
 
 def _reference(address: str) -> dict[str, str]:
@@ -89,7 +89,7 @@ def _body(order: Order) -> dict[str, Any]:
     if order.model.media == "video":
         body["video"] = {**body.get("video", {}), **_video(params)}
     else:
-        pictures = [*([params["image"]] if params.get("image") else []), *(params.get("images") or [])]
+        pictures = pictures_of(params)
         if pictures:
             body["image_ref"] = [_reference(each) for each in pictures]
     return body
@@ -134,7 +134,7 @@ class Luma:
         answer = calls.send("GET", url, headers=self.headers(calls), judge=_judge)
         if not isinstance(answer.body, Mapping):
             raise NotSent("luma answered with what is no JSON object")
-        return seen_of(answer.body, ticket.model.media if ticket.model else "video")
+        return seen_of(answer.body, ticket.media)
 
     def cancel(self, calls: Calls, ticket: Ticket) -> None:
         """Nothing is sent: a generation cannot be stopped."""

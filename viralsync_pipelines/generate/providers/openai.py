@@ -1,7 +1,7 @@
 """OpenAI's pictures, and speech as OpenAI has it, which many servers of one's own speak too: both answer with what they made, at once.
 
 bases["openai"] ends with the version, https://api.openai.com/v1 or http://127.0.0.1:8880/v1; a server of one's own needs no key.
-There is nothing to poll and nothing to find: a submit whose answer is lost stays open. `fixed` of a model is part of the body.
+`fixed` of a model is part of the body.
 """
 
 from __future__ import annotations
@@ -10,22 +10,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from viralsync_pipelines.generate.calls import WORK_S, Answer, words_of
-from viralsync_pipelines.generate.loose import at, job_id, objects, renamed, text, unbase64
-from viralsync_pipelines.generate.provider import (
-    Blame,
-    CallFailed,
-    Gone,
-    NotSent,
-    Order,
-    Output,
-    Refused,
-    Said,
-    Seen,
-    Taken,
-    Ticket,
-    Unsure,
-)
-from viralsync_pipelines.generate.wording import CODES, blame_in, clean
+from viralsync_pipelines.generate.inputs import renamed
+from viralsync_pipelines.generate.loose import at, objects, text, unbase64
+from viralsync_pipelines.generate.provider import Blame, CallFailed, NotSent, Order, Output, Said, Seen, Taken, Unsure
+from viralsync_pipelines.generate.providers.at_once import AtOnce, sound_of, ticket_for
+from viralsync_pipelines.generate.wording import clean, refused, refused_in
 from viralsync_pipelines.http import retry_after
 
 if TYPE_CHECKING:
@@ -52,15 +41,14 @@ def _judge(status: int, headers: Mapping[str, str], body: Any) -> CallFailed | N
     if status >= 500:
         return None
     if code in _POLICY:
-        return Refused(told, blame=Blame.POLICY, code=CODES[Blame.POLICY])
+        return refused(Blame.POLICY, told)
     if code in _ACCOUNT:
         # Said with 429, and no patience helps.
-        return Refused(told, blame=Blame.ACCOUNT, code=CODES[Blame.ACCOUNT])
+        return refused(Blame.ACCOUNT, told)
     if status in {409, 429}:
         return NotSent(told, retry_after_s=_pause(headers), code="PROVIDER_BUSY")
     if status in {400, 422}:
-        blame = blame_in(told, Blame.INPUT)
-        return Refused(told, blame=blame, code=CODES[blame])
+        return refused_in(told)
     return None
 
 
@@ -91,14 +79,11 @@ def _pictures(answer: Answer, wanted: str) -> Seen:
 
 
 def _speech(answer: Answer, wanted: str) -> Seen:
-    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not answer.content or not (kind.startswith("audio/") or kind in {"", "application/octet-stream"}):
-        raise Unsure(f"openai answered with {kind[:60] or 'nothing'} instead of sound, which may be paid for all the same")
-    mime = kind if kind.startswith("audio/") else _MIMES.get(wanted, "")
-    return Seen(Said.DONE, "completed", outputs=(Output("audio", data=answer.content, mime=mime),))
+    mime = answer.mime if answer.mime.startswith("audio/") else _MIMES.get(wanted, "")
+    return Seen(Said.DONE, "completed", outputs=(Output("audio", data=sound_of("openai", answer), mime=mime),))
 
 
-class OpenAI:
+class OpenAI(AtOnce):
     """See generate/provider.py."""
 
     name = "openai"
@@ -119,21 +104,4 @@ class OpenAI:
             "POST", f"{base}/{path}", headers=self.headers(calls), payload=body, seconds=WORK_S, making=True, judge=_judge
         )  # fmt: skip
         seen = _speech(answer, body.get("response_format", "mp3")) if speech else _pictures(answer, body.get("output_format", "png"))
-        job = job_id(answer.headers.get("x-request-id")) or f"{order.record_id}.{order.submit}"
-        return Taken(Ticket(job, model=order.model), seen)
-
-    def poll(self, calls: Calls, ticket: Ticket) -> Seen:
-        raise Gone("openai answers with what it made at once, and keeps nothing to be asked for")
-
-    def cancel(self, calls: Calls, ticket: Ticket) -> None:
-        """Nothing is sent: it is over when its answer is there."""
-
-    def find(self, calls: Calls, order: Order, since_ms: int) -> Taken | None:
-        raise Unsure("openai keeps nothing of what it made, so it cannot be asked whether it has this one")
-
-    def file_headers(self, calls: Calls, url: str) -> Mapping[str, str]:
-        """Nothing: what it made came in the answer."""
-        return {}
-
-    def read_webhook(self, ticket: Ticket, body: Any) -> tuple[str, Seen] | None:
-        return None
+        return Taken(ticket_for(order, answer.headers.get("x-request-id")), seen)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from viralsync_pipelines.generate.calls import words_of
+from viralsync_pipelines.generate.loose import at, number, plain_id, text, word
 from viralsync_pipelines.generate.provider import Blame, CallFailed, Fault, Gone, NotSent, Order, Refused, Said, Seen, Taken, Ticket, Unsure
 from viralsync_pipelines.generate.providers.replicate_likeness import Likeness, asked_for, likeness_of, made_ms
 from viralsync_pipelines.generate.walk import outputs_in, plain_values, same_origin
@@ -117,16 +118,15 @@ class Replicate:
     def read_webhook(self, ticket: Ticket, body: Any) -> tuple[str, Seen] | None:
         if not isinstance(body, Mapping) or not isinstance(body.get("status"), str):
             return None
-        name = _id_of(body)
-        return (name, _patient(seen_in(body, ticket.model, self._base))) if name is not None else None
+        name = plain_id(body.get("id"))
+        return (name, _patient(seen_in(body, ticket.model, self._base))) if name else None
 
     def _taken(self, calls: Calls, body: Any, model: Model) -> Taken | None:
-        name = _id_of(body)
-        if name is None:
+        name = plain_id(at(body, "id"))
+        if not name:
             return None
-        urls = body.get("urls")
-        web = urls.get("web") if isinstance(urls, Mapping) else None
-        shown = {"web": web} if isinstance(web, str) and web.startswith("https://") and web.isprintable() else {}
+        web = text(at(body, "urls", "web"))
+        shown = {"web": web} if web.startswith("https://") and web.isprintable() else {}
         return Taken(Ticket(name, shown, model), _patient(seen_in(body, model, self.base(calls))))
 
     def _listed(self, calls: Calls, after_ms: int) -> Iterator[Mapping[str, Any]]:
@@ -136,8 +136,8 @@ class Replicate:
         url: Any = f"{base}/predictions?created_after={quote(moment, safe='')}"
         for _ in range(MOST_PAGES):
             body = calls.send("GET", url, headers=self.headers(calls), judge=_judge).body
-            results = body.get("results") if isinstance(body, Mapping) else None
-            if not isinstance(results, list) or not all(_id_of(each) is not None for each in results):
+            results = at(body, "results")
+            if not isinstance(results, list) or not all(plain_id(at(each, "id")) for each in results):
                 raise Unsure(f"{self.name} answered with something that is no list of jobs")
             recent = [each for each in results if made_ms(each) >= after_ms]
             yield from recent
@@ -154,27 +154,23 @@ class Replicate:
 
 def seen_in(body: Mapping[str, Any], model: Model | None, base: str = BASE) -> Seen:
     """A prediction in our words. Never raises, whatever the fields hold."""
-    word = body.get("status")
-    word = clean(word)[:64] if isinstance(word, str) else ""
-    said = STATUSES.get(word, Said.RUNNING)
-    told = body.get("logs")
-    log = told if isinstance(told, str) else ""
-    metrics = body.get("metrics")
-    spent = metrics.get("predict_time") if isinstance(metrics, Mapping) else None
-    extra = {"predictSeconds": float(spent)} if isinstance(spent, int | float) and 0 <= spent < 1e9 else {}
+    status, log = word(body.get("status")), text(body.get("logs"))
+    said = STATUSES.get(status, Said.RUNNING)
+    spent = number(at(body, "metrics", "predict_time"))
+    extra = {"predictSeconds": spent} if spent is not None and 0 <= spent < 1e9 else {}
     common: dict[str, Any] = {"log": last_lines(log), "extra": extra}
     if said is Said.DONE:
         media = model.media if model is not None else "video"
         outputs = outputs_in(body.get("output"), media, authorised=lambda url: _takes_key(url, base))
         if not outputs and body.get("data_removed") is True:
             gone = fault(Blame.EXPIRED, "the output was removed; outputs are kept for an hour")
-            return Seen(Said.FAILED, word, fault=gone, **common)
-        return Seen(said, word, outputs, progress=1.0, **common)
+            return Seen(Said.FAILED, status, fault=gone, **common)
+        return Seen(said, status, outputs, progress=1.0, **common)
     if said is Said.FAILED:
-        return Seen(said, word, fault=_fault(word, body.get("error")), **common)
+        return Seen(said, status, fault=_fault(status, body.get("error")), **common)
     if said is Said.CANCELLED:
-        return Seen(said, word, **common)
-    return Seen(said, word, progress=progress_in(log), **common)
+        return Seen(said, status, **common)
+    return Seen(said, status, progress=progress_in(log), **common)
 
 
 def _patient(seen: Seen) -> Seen:
@@ -182,11 +178,11 @@ def _patient(seen: Seen) -> Seen:
     return replace(seen, said=Said.RUNNING) if seen.said is Said.DONE and not seen.outputs else seen
 
 
-def _fault(word: str, error: Any) -> Fault:
-    text = words_of(error) or json.dumps(plain_values(error) or "")[:1_000].strip('"')
-    if word == "aborted":
-        return fault(Blame.PASSING, text or "it was not begun before its deadline")
-    return fault_in(text)
+def _fault(status: str, error: Any) -> Fault:
+    told = words_of(error) or json.dumps(plain_values(error) or "")[:1_000].strip('"')
+    if status == "aborted":
+        return fault(Blame.PASSING, told or "it was not begun before its deadline")
+    return fault_in(told)
 
 
 def _takes_key(url: str, base: str) -> bool:
@@ -200,20 +196,14 @@ def _takes_key(url: str, base: str) -> bool:
 
 def _judge(status: int, headers: Mapping[str, str], body: Any) -> CallFailed | None:
     """429 has its pause in the text; 400 and 422 may be the policy's."""
-    detail = body.get("detail") if isinstance(body, Mapping) else None
-    text = clean(detail)[:1_000] if isinstance(detail, str) else ""
+    told = clean(text(at(body, "detail")))[:1_000]
     if status == 429 and "retry-after" not in headers:
-        pause = _RESETS.search(text)
+        pause = _RESETS.search(told)
         reset = pause[1] if pause else headers.get("ratelimit-reset", "")
         # A longer number is a time of day, not a pause.
         seconds = float(reset) if re.fullmatch(r"[0-9]{1,5}", reset) else None
-        return NotSent(text or "too many requests", retry_after_s=seconds, code="PROVIDER_BUSY")
-    if status in {400, 422} and text:
-        blame = blame_in(text, Blame.INPUT)
-        return Refused(f"{status}: {text}", blame=blame, code=CODES[blame] if blame is not Blame.INPUT else None)
+        return NotSent(told or "too many requests", retry_after_s=seconds, code="PROVIDER_BUSY")
+    if status in {400, 422} and told:
+        blame = blame_in(told, Blame.INPUT)
+        return Refused(f"{status}: {told}", blame=blame, code=CODES[blame] if blame is not Blame.INPUT else None)
     return None
-
-
-def _id_of(body: Any) -> str | None:
-    found = body.get("id") if isinstance(body, Mapping) else None
-    return found if isinstance(found, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}", found) else None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from viralsync_pipelines.generate.calls import words_of
-from viralsync_pipelines.generate.loose import at, job_id, number, renamed, share, text, word
+from viralsync_pipelines.generate.inputs import renamed
+from viralsync_pipelines.generate.loose import at, job_id, number, share, text, word
 from viralsync_pipelines.generate.provider import (
     Blame,
     CallFailed,
@@ -20,7 +21,6 @@ from viralsync_pipelines.generate.provider import (
     Media,
     NotSent,
     Order,
-    Refused,
     Said,
     Seen,
     Taken,
@@ -28,7 +28,7 @@ from viralsync_pipelines.generate.provider import (
     Unsure,
 )
 from viralsync_pipelines.generate.walk import outputs_in
-from viralsync_pipelines.generate.wording import CODES, blame_in, clean, fault
+from viralsync_pipelines.generate.wording import clean, fault, refused_in
 from viralsync_pipelines.http import retry_after
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def _judge(status: int, headers: Mapping[str, str], body: Any) -> CallFailed | N
         pause = retry_after(headers)
         return NotSent(f"runway has no place for it: {told}", retry_after_s=BUSY_S if pause is None else pause, code="PROVIDER_BUSY")
     if status in {400, 422}:
-        blame = blame_in(told, Blame.INPUT)
-        return Refused(f"runway: {told}", blame=blame, code=CODES[blame])
+        return refused_in(f"runway: {told}")
     return None
 
 
@@ -127,7 +126,7 @@ class Runway:
         answer = calls.send("GET", self._task(calls, ticket), headers=self.headers(calls), judge=_judge)
         if not isinstance(answer.body, Mapping):
             raise NotSent("runway answered with what is no JSON object")
-        return seen_of(answer.body, ticket.model.media if ticket.model else "video")
+        return seen_of(answer.body, ticket.media)
 
     def cancel(self, calls: Calls, ticket: Ticket) -> None:
         try:

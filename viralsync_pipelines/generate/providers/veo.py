@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from viralsync_pipelines.generate.loose import at, data_uri, number, objects, renamed, text, texts, unbase64
-from viralsync_pipelines.generate.provider import Blame, CallFailed, Fault, Order, Output, Refused, Said, Seen
+from viralsync_pipelines.generate.inputs import data_uri, renamed
+from viralsync_pipelines.generate.loose import at, number, objects, text, texts, unbase64
+from viralsync_pipelines.generate.provider import Blame, CallFailed, Fault, Order, Output, Said, Seen
 from viralsync_pipelines.generate.walk import outputs_in
-from viralsync_pipelines.generate.wording import clean, fault
+from viralsync_pipelines.generate.wording import clean, fault, refused
 
 if TYPE_CHECKING:
     from viralsync_pipelines.generate.calls import Calls
@@ -49,13 +50,11 @@ def _picture(calls: Calls, address: str) -> dict[str, str]:
         # Without a key: this is any host on the internet.
         answer = calls.send("GET", address)
     except CallFailed as error:
-        told = f"the picture could not be read: {error.message}"
-        raise Refused(told, blame=Blame.SOURCE, code="SOURCE_UNREADABLE") from error
-    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in {"image/png", "image/jpeg", "image/webp"}:
-        told = f"the picture is served as {kind[:60] or 'nothing that is known'}; Veo takes PNG, JPEG and WebP"
-        raise Refused(told, blame=Blame.SOURCE, code="SOURCE_UNREADABLE")
-    return {"bytesBase64Encoded": base64.b64encode(answer.content).decode(), "mimeType": kind}
+        raise refused(Blame.SOURCE, f"the picture could not be read: {error.message}") from error
+    if answer.mime not in {"image/png", "image/jpeg", "image/webp"}:
+        told = f"the picture is served as {answer.mime[:60] or 'nothing that is known'}; Veo takes PNG, JPEG and WebP"
+        raise refused(Blame.SOURCE, told)
+    return {"bytesBase64Encoded": base64.b64encode(answer.content).decode(), "mimeType": answer.mime}
 
 
 def seen_of(body: Any, fault_of_code: Callable[[int, str], Fault], authorised: Callable[[str], bool]) -> Seen:
