@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import text
 
 from tests.recordings.retrying import SCENES, retrying_job, retrying_job_in_one_process
 from tests.reels import wait_until
@@ -132,6 +133,24 @@ def again(instance: dg.DagsterInstance, parent: str) -> dg.JobExecutionResult:
 
 def _chore() -> dg.JobDefinition:
     return chore
+
+
+def test_a_clock_that_is_set_back_hides_no_run_and_no_end(instance: dg.DagsterInstance, board: Board) -> None:
+    """A laptop that slept, another machine, a leap: times in the table then run backwards, and the newest change is not the latest."""
+    ends, known = queued(instance), run_chore(instance)
+    assert [job.id for job in board.newest(Query("default"))[0]] == [job_of(known), job_of(ends)]
+    instance.report_run_failed(instance.get_run_by_id(ends))
+    late = run_chore(instance)
+    storage: Any = instance.run_storage
+    with storage.connect() as connection:
+        back = text("UPDATE runs SET update_timestamp = '2020-01-01 00:00:00.000000' WHERE run_id IN (:ends, :late)")
+        connection.execute(back, {"ends": ends, "late": late})
+    board.sync(force=True)
+    assert (board.find(job_of(ends)) or Job("", "")).status == "failed"
+    assert (board.find(job_of(late)) or Job("", "")).status == "done"
+    instance.delete_run(ends)
+    board.sync(force=True)
+    assert board.find(job_of(ends)) is None
 
 
 def test_reexecuted_without_tags_it_is_the_same_job_however_often(instance: dg.DagsterInstance, board: Board) -> None:

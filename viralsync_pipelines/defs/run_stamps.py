@@ -14,18 +14,25 @@ import sqlalchemy
 from dagster._core.storage.runs.schema import RunsTable
 
 _runs = RunsTable.c
-# Every status by name: the index begins with it.
+_ENDED = [dg.DagsterRunStatus.SUCCESS.value, dg.DagsterRunStatus.FAILURE.value, dg.DagsterRunStatus.CANCELED.value]
 _SINCE = sqlalchemy.bindparam("since", type_=_runs.update_timestamp.type)
-_CHANGED = sqlalchemy.select(_runs.run_id, _runs.status, _runs.update_timestamp).where(
-    _runs.status.in_([status.value for status in dg.DagsterRunStatus]), _runs.update_timestamp > _SINCE
+# Each part by an index: that over changes begins with the status. New ones by their number and those at work by their status, for
+# clocks are set back.
+_PARTS = (
+    _runs.status.in_([status.value for status in dg.DagsterRunStatus if status.value not in _ENDED]),
+    _runs.status.in_(_ENDED) & (_runs.update_timestamp > _SINCE),
+    _runs.id > sqlalchemy.bindparam("after"),
 )
+_CHANGED = sqlalchemy.union_all(*(sqlalchemy.select(_runs.run_id, _runs.status, _runs.update_timestamp).where(part) for part in _PARTS))
 
 
 class StampedRuns:
     """In front of one of Dagster's SQL storages of runs."""
 
-    def stamps(self: Any, since_ms: int) -> dict[str, object]:
-        """Runs that changed after that, each with what differs when it changes again."""
+    def stamps(self: Any, since_ms: int, after: int) -> dict[str, tuple[str, object]]:
+        """Runs that changed after that time, are at work, or have a number above `after`: of each its status first, and what differs
+        when it changes again."""
         since = datetime.fromtimestamp(since_ms / 1000, UTC).replace(tzinfo=None)
         with self.connect() as connection:
-            return {row.run_id: (row.status, row.update_timestamp) for row in connection.execute(_CHANGED, {"since": since})}
+            found = connection.execute(_CHANGED, {"since": since, "after": after})
+            return {row.run_id: (row.status, row.update_timestamp) for row in found}

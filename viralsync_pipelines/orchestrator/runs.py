@@ -13,7 +13,7 @@ import dagster as dg
 
 from viralsync_pipelines.board.board import Board
 from viralsync_pipelines.board.reported import ReportedJobs
-from viralsync_pipelines.board.sources import Page, ReportSource, RunFacts
+from viralsync_pipelines.board.sources import ENDED, Page, ReportSource, RunFacts
 from viralsync_pipelines.jobs.kinds import is_part, type_of_run
 from viralsync_pipelines.jobs.orders import (
     CALLBACK_TAG,
@@ -44,7 +44,10 @@ class DagsterRuns:
 
     def __init__(self, instance: dg.DagsterInstance, marks: Marks) -> None:
         self._instance, self._marks = instance, marks
+        # What storages of ours told at the last look, and who was at work then. The highest number of a run that was read.
         self._stamps: Mapping[str, object] = {}
+        self._working: frozenset[str] = frozenset()
+        self._highest = 0
 
     def changed(self, since_ms: int | None) -> list[RunFacts]:
         if since_ms is None:
@@ -53,15 +56,22 @@ class DagsterRuns:
         # Storages of ours tell which runs are worth reading: the last ones changed are asked for again at every look, and 50 of them
         # took 10 ms each time. What is read after its stamp was taken is at least as new.
         stamps: Any = getattr(self._instance.run_storage, "stamps", None)
-        seen: Mapping[str, object] = stamps(since_ms) if stamps is not None else {}
-        if stamps is not None:
-            new = [run for run, stamp in seen.items() if self._stamps.get(run) != stamp]
-            if not new:
-                return []
-            changed = dg.RunsFilter(run_ids=new)
-        records = self._instance.get_run_records(changed, order_by="update_timestamp", ascending=True)
-        self._stamps = seen
-        return [facts_of(record) for record in records]
+        if stamps is None:
+            return self._read(changed)
+        seen: Mapping[str, tuple[str, object]] = stamps(since_ms, self._highest)
+        # Who is at work no more has ended, by whichever clock, or was deleted.
+        new = [run for run, stamp in seen.items() if self._stamps.get(run) != stamp] + [run for run in self._working if run not in seen]
+        found = self._read(dg.RunsFilter(run_ids=new)) if new else []
+        self._stamps, self._working = seen, frozenset(run for run, (status, _) in seen.items() if status not in ENDED)
+        return found
+
+    def _read(self, which: dg.RunsFilter) -> list[RunFacts]:
+        records = self._instance.get_run_records(which, order_by="update_timestamp", ascending=True)
+        return self._noted([facts_of(record) for record in records])
+
+    def _noted(self, found: list[RunFacts]) -> list[RunFacts]:
+        self._highest = max((self._highest, *(run.order for run in found)))
+        return found
 
     def _all(self) -> list[RunFacts]:
         found: list[RunFacts] = []
@@ -74,7 +84,8 @@ class DagsterRuns:
                 continue
             found += [facts_of(record) for record in records]
             if len(records) < _PAGE:
-                return sorted(found, key=lambda run: run.updated_ms)
+                self._working = frozenset(run.run_id for run in found if not run.ended)
+                return self._noted(sorted(found, key=lambda run: run.updated_ms))
             cursor = records[-1].dagster_run.run_id
 
     def count(self) -> int:
