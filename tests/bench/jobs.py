@@ -18,9 +18,9 @@ from pathlib import Path
 import httpx
 
 from tests.bench.jobs_fold import folding
-from tests.bench.jobs_home import Copied, open_home
+from tests.bench.jobs_home import open_home
 from tests.bench.jobs_process import cpu_seconds, ninth, table, told
-from tests.bench.jobs_reading import Rows, reading
+from tests.bench.jobs_reading import Rows, Studio, reading
 from tests.bench.jobs_streams import Delivery, alone, crowd
 from tests.bench.tree import children_of
 from tests.servers.postgres import postgres_server
@@ -36,38 +36,39 @@ def main() -> None:
     if parts == ["fold"]:
         return
     for storage in storages:
-        with _place(storage) as (folder, url):
-            _storage(storage, folder, url, counts, parts)
+        with ExitStack() as opened:
+            _storage(storage, [_studio(opened, storage, count) for count in counts], counts, parts)
 
 
-def _storage(storage: str, folder: Path, url: str | None, counts: list[int], parts: list[str]) -> None:
-    with ExitStack() as opened:
-        # The environment of this process first: what it stores goes where the servers look.
-        home = opened.enter_context(open_home(folder, url))
-        servers = opened.enter_context(stack(folder, database_url=url, start=()))
-        servers.start("web", "gateway")
-        servers.wait_ready()
-        active = home.add_active(20)
-        finished: list[Copied] = []
-        found: dict[int, Rows] = {}
-        for count in counts:
-            began = time.monotonic()
-            # Later ones between what is there and now, as time brings them.
-            oldest, newest = 30 * (1 - len(finished) / counts[-1]), 30 * (1 - count / counts[-1])
-            finished += home.add_finished(count - len(finished), first_day=oldest, last_day=max(0.01, newest))
-            home.settle()
-            told(f"{storage}: {count} finished runs, the last of them made in {time.monotonic() - began:.0f} s")
-            if "read" in parts:
-                found[count] = reading(home, servers, finished, active, dagster=count == counts[-1])
-        if found:
-            _show_reading(storage, found)
-        if "stream" in parts:
-            lone = alone(home, servers, active[0])
-            told(f"one stream: {lone}")
-            more = active + home.add_active(30)
-            _show_streams(storage, [lone, crowd(home, servers, more[:50], streams=50), crowd(home, servers, more)])
-        if "submit" in parts:
-            _show_submitting(storage, servers)
+def _storage(storage: str, studios: list[Studio], counts: list[int], parts: list[str]) -> None:
+    home, servers, active = studios[-1].home, studios[-1].stack, list(studios[-1].active)
+    if "read" in parts:
+        _show_reading(storage, dict(zip(counts, reading(studios), strict=True)))
+    for smaller in studios[:-1]:
+        smaller.stack.end()
+    if "stream" in parts:
+        lone = alone(home, servers, active[0])
+        told(f"one stream: {lone}")
+        more = active + home.add_active(30)
+        _show_streams(storage, [lone, crowd(home, servers, more[:50], streams=50), crowd(home, servers, more)])
+    if "submit" in parts:
+        _show_submitting(storage, servers)
+
+
+def _studio(opened: ExitStack, storage: str, count: int) -> Studio:
+    """A home of its own with so many finished films of the last 30 days."""
+    folder, url = opened.enter_context(_place(storage))
+    # The environment of this process first: what it stores goes where the servers look.
+    home = opened.enter_context(open_home(folder, url))
+    servers = opened.enter_context(stack(folder, database_url=url, start=()))
+    servers.start("web", "gateway")
+    servers.wait_ready()
+    active = home.add_active(20)
+    began = time.monotonic()
+    finished = home.add_finished(count, first_day=30, last_day=0.01)
+    home.settle()
+    told(f"{storage}: {count} finished runs, made in {time.monotonic() - began:.0f} s")
+    return Studio(home, servers, finished, active)
 
 
 @contextmanager

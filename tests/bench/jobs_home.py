@@ -78,7 +78,8 @@ class Home:
         return new
 
     def settle(self) -> None:
-        """What PostgreSQL does by itself after a while."""
+        """What the system and PostgreSQL do by themselves after a while: 2.5 GB of new logs are written to the disk for a minute."""
+        os.sync()
         if self.url is not None:
             storage: Any = self.instance.event_log_storage
             with storage._connect() as connection:

@@ -40,14 +40,21 @@ def memory_mb(pid: int) -> float:
 
 def timed(calls: Iterable[Callable[[], object]], pid: int, *, pause_s: float = 0.0) -> Took:
     """Each call once, one after the other, with a pause before each. What the server does in a pause is in `cpu` too."""
-    walls = []
-    before = cpu_seconds(pid)
-    for call in calls:
-        time.sleep(pause_s)
-        began = time.perf_counter()
-        call()
-        walls.append(1000 * (time.perf_counter() - began))
-    return Took(statistics.median(walls), ninth(walls), 1000 * (cpu_seconds(pid) - before) / len(walls), len(walls))
+    return side_by_side([list(calls)], [pid], pause_s=pause_s)[0]
+
+
+def side_by_side(calls: Sequence[Sequence[Callable[[], object]]], pids: Sequence[int], *, pause_s: float = 0.0) -> list[Took]:
+    """Of several servers in turn, so that what the machine does otherwise meets them all alike: a minute later it may be 1.4 times as slow."""
+    walls: list[list[float]] = [[] for _ in pids]
+    before = [cpu_seconds(pid) for pid in pids]
+    for turn in zip(*calls, strict=True):
+        for place, call in enumerate(turn):
+            time.sleep(pause_s)
+            began = time.perf_counter()
+            call()
+            walls[place].append(1000 * (time.perf_counter() - began))
+    used = [1000 * (cpu_seconds(pid) - began) / len(own) for pid, began, own in zip(pids, before, walls, strict=True)]
+    return [Took(statistics.median(own), ninth(own), cpu, len(own)) for own, cpu in zip(walls, used, strict=True)]
 
 
 def ninth(values: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
 """Reading jobs over HTTP with thousands of finished runs behind it, and the same facts from Dagster's own GraphQL.
 
 What belongs here: requests and their times. What does not: filling the home (jobs_home.py), streams (jobs_streams.py).
-Both servers are processes of their own on loopback, over the same storage; one client asks one after the other.
+Servers are processes of their own on loopback, one client asks one after the other; homes of different size stand side by side.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import httpx
 
 from tests.bench.jobs_home import Copied, Home
-from tests.bench.jobs_process import Took, memory_mb, timed
+from tests.bench.jobs_process import Took, memory_mb, side_by_side, timed
 from tests.servers.stack import Stack
 
 _SOME = 150
@@ -31,37 +33,60 @@ _EVENTS = (
 _LIST = f"query {{runsOrError(limit: 25) {{__typename ... on Runs {{results {{{_RUN}}}}}}}}}"
 
 
-def reading(home: Home, stack: Stack, finished: Sequence[Copied], active: Sequence[Copied], *, dagster: bool) -> Rows:
-    """A gateway just started, then warm; Dagster's web server beside it."""
-    dice = random.Random(len(finished))
-    rows: Rows = {}
-    with httpx.Client(base_url=stack.api, timeout=120, trust_env=False) as client:
+@dataclass(frozen=True)
+class Studio:
+    """A home, its servers and the jobs in it."""
 
-        def get(path: str) -> Callable[[], None]:
-            return lambda: _ok(client.get(path))
+    home: Home
+    stack: Stack
+    finished: Sequence[Copied]
+    active: Sequence[Copied]
 
-        some = [get(f"/v1/jobs/{one.job_id}") for one in dice.sample(list(finished), min(_SOME, len(finished)))]
-        pid = _fresh_gateway(stack, client)
-        base = memory_mb(pid)
-        rows["list of 25, first of all (index is built)"] = timed([get("/v1/jobs")], pid)
-        rows["job, finished, never read before"] = timed(some, pid)
-        pid = _fresh_gateway(stack, client)
-        rows["list of 25, first after a restart"] = timed([get("/v1/jobs")], pid)
-        rows["job, finished, first after a restart"] = timed(some, pid)
-        rows["job, finished"] = timed(some * 2, pid)
-        with home.growing(active):
-            rows["job, active, log grows"] = timed([get(f"/v1/jobs/{dice.choice(active).job_id}") for _ in range(2 * _SOME)], pid)
-            slow = [get(f"/v1/jobs/{dice.choice(active).job_id}") for _ in range(40)]
-            rows["job, active, log grows, asked 5 times a second"] = timed(slow, pid, pause_s=0.2)
-            rows["list of 25, newest"] = timed([get("/v1/jobs?limit=25")] * 60, pid)
-            # So many pages that they do not all stay in memory.
-            pages = _Pages(client)
-            rows["list of 25, next page, first time"] = timed([pages.turn] * 20, pid)
-            rows["list of 25, any page"] = timed([get(path) for path in pages.turned], pid)
-        rows["memory of the gateway, MB (fresh, now)"] = Took(base, memory_mb(pid), 0, 1)
-    if dagster:
-        rows |= _dagster(home, stack, finished, active, dice)
-    return rows
+
+def reading(studios: Sequence[Studio]) -> list[Rows]:
+    """Gateways just started, then warm, asked in turn; last the web server of the last studio beside them."""
+    dice = random.Random(1)
+    found: list[Rows] = [{} for _ in studios]
+    with ExitStack() as opened:
+        clients = [opened.enter_context(httpx.Client(base_url=one.stack.api, timeout=120, trust_env=False)) for one in studios]
+
+        def ask(what: str, paths: Sequence[Sequence[str]], *, pause_s: float = 0.0) -> None:
+            calls = [[_get(client, path) for path in own] for client, own in zip(clients, paths, strict=True)]
+            for rows, took in zip(found, side_by_side(calls, pids, pause_s=pause_s), strict=True):
+                rows[what] = took
+
+        def any_active(count: int) -> list[list[str]]:
+            return [[f"/v1/jobs/{dice.choice(one.active).job_id}" for _ in range(count)] for one in studios]
+
+        some = [[f"/v1/jobs/{job.job_id}" for job in dice.sample(list(one.finished), _SOME)] for one in studios]
+        each = [["/v1/jobs"] for _ in studios]
+        pids = [_fresh_gateway(one.stack, client) for one, client in zip(studios, clients, strict=True)]
+        base = [memory_mb(pid) for pid in pids]
+        ask("list of 25, first of all (index is built)", each)
+        ask("job, finished, never read before", some)
+        pids = [_fresh_gateway(one.stack, client) for one, client in zip(studios, clients, strict=True)]
+        ask("list of 25, first after a restart", each)
+        ask("job, finished, first after a restart", some)
+        ask("job, finished", [own * 2 for own in some])
+        for one in studios:
+            opened.enter_context(one.home.growing(one.active))
+        ask("job, active, log grows", any_active(2 * _SOME))
+        ask("job, active, log grows, asked 5 times a second", any_active(40), pause_s=0.2 / len(studios))
+        ask("list of 25, newest", [["/v1/jobs?limit=25"] * 60 for _ in studios])
+        # So many pages that they do not all stay in memory.
+        pages = [_Pages(client) for client in clients]
+        turns = side_by_side([[own.turn] * 20 for own in pages], pids)
+        for rows, took in zip(found, turns, strict=True):
+            rows["list of 25, next page, first time"] = took
+        ask("list of 25, any page", [own.turned for own in pages])
+        for rows, fresh, pid in zip(found, base, pids, strict=True):
+            rows["memory of the gateway, MB (fresh, now)"] = Took(fresh, memory_mb(pid), 0, 1)
+    found[-1] |= _dagster(studios[-1], dice)
+    return found
+
+
+def _get(client: httpx.Client, path: str) -> Callable[[], None]:
+    return lambda: _ok(client.get(path))
 
 
 def _fresh_gateway(stack: Stack, client: httpx.Client) -> int:
@@ -78,7 +103,8 @@ def _fresh_gateway(stack: Stack, client: httpx.Client) -> int:
     return stack.processes["gateway"].pid
 
 
-def _dagster(home: Home, stack: Stack, finished: Sequence[Copied], active: Sequence[Copied], dice: random.Random) -> Rows:
+def _dagster(studio: Studio, dice: random.Random) -> Rows:
+    stack, active = studio.stack, studio.active
     pid = stack.processes["web"].pid
     rows: Rows = {}
     with httpx.Client(base_url=stack.web, timeout=120, trust_env=False) as client:
@@ -92,10 +118,10 @@ def _dagster(home: Home, stack: Stack, finished: Sequence[Copied], active: Seque
             return call
 
         ask(_LIST)()
-        some = dice.sample(list(finished), 60)
+        some = dice.sample(list(studio.finished), 60)
         rows["Dagster: run and its steps, finished"] = timed([ask(_ONE, one.run_id) for one in some], pid)
         rows["Dagster: run, steps and events, finished"] = timed([ask(_EVENTS, one.run_id) for one in some[:30]], pid)
-        with home.growing(active):
+        with studio.home.growing(active):
             rows["Dagster: run and its steps, active"] = timed([ask(_ONE, dice.choice(active).run_id) for _ in range(60)], pid)
             rows["Dagster: run, steps and events, active"] = timed([ask(_EVENTS, dice.choice(active).run_id) for _ in range(30)], pid)
             rows["Dagster: list of 25 with steps"] = timed([ask(_LIST)] * 20, pid)
