@@ -159,7 +159,8 @@ class Intake:
                 else:
                     results.append(whose)
                     letters.append((place, whose, self._letter(whose, each, trust)))
-            kept = put(connection, [letter for _, _, letter in letters]) if letters else []
+            there = {letter.record_id for _, _, letter in letters}
+            kept = put(connection, [letter for _, _, letter in letters], there=there) if letters else []
             for (place, whose, letter), new in zip(letters, kept, strict=True):
                 results[place] = _Kept(whose.model_id, letter.trust, new)
         return results

@@ -7,7 +7,7 @@ the job has ended, changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,36 +46,30 @@ class Letter:
     received_ms: int
 
 
-def put(connection: Connection, letters: Sequence[Letter]) -> list[bool | None]:
-    """Keep letters: True for one that is new, False for one that came before, None when there is no such job."""
-    wanted = sorted({letter.record_id for letter in letters})
-    there: set[str] = set()
-    for at in range(0, len(wanted), 200):
-        there |= set(connection.execute(select(execution_jobs.c.id).where(execution_jobs.c.id.in_(wanted[at : at + 200]))).scalars())
-    # Looked for first, then inserted together: one by one each costs four times as much, and 500 may come in a second.
-    known = _known(connection, [letter for letter in letters if letter.record_id in there])
+def put(connection: Connection, letters: Sequence[Letter], *, there: Collection[str] | None = None) -> list[bool | None]:
+    """Keep letters: True for one that is new, False for one that came before, None when there is no such job.
+
+    there: jobs that are there, when the transaction has looked already. All are kept by one statement: 500 may come in a second.
+    """
+    if there is None:
+        there = _there(connection, sorted({letter.record_id for letter in letters}))
+    rows = [{**vars(letter), "state": "new"} for letter in letters if letter.record_id in there]
+    new: set[tuple[str, str]] = set()
+    if rows:
+        new = {(kept.record_id, kept.event_key) for kept in insert_all(connection, webhook_inbox, rows, _inbox.record_id, _inbox.event_key)}
     kept: list[bool | None] = []
-    new: list[dict[str, Any]] = []
     for letter in letters:
         name = letter.record_id, letter.event_key
-        kept.append(name not in known if letter.record_id in there else None)
-        if kept[-1]:
-            known.add(name)
-            new.append({**vars(letter), "state": "new"})
-    if new:
-        insert_all(connection, webhook_inbox, new)
+        kept.append(name in new if letter.record_id in there else None)
+        # The same twice at once is kept once.
+        new.discard(name)
     return kept
 
 
-def _known(connection: Connection, letters: Sequence[Letter]) -> set[tuple[str, str]]:
-    """Those that came before. Another process may be keeping the same at this moment: then both say that it is new, and it is kept once."""
-    found: set[tuple[str, str]] = set()
-    for at in range(0, len(letters), 200):
-        chunk = letters[at : at + 200]
-        same = select(_inbox.record_id, _inbox.event_key).where(
-            _inbox.record_id.in_([each.record_id for each in chunk]), _inbox.event_key.in_([each.event_key for each in chunk])
-        )
-        found |= {(each.record_id, each.event_key) for each in connection.execute(same)}
+def _there(connection: Connection, wanted: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for at in range(0, len(wanted), 200):
+        found |= set(connection.execute(select(execution_jobs.c.id).where(execution_jobs.c.id.in_(wanted[at : at + 200]))).scalars())
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, Table, exc, text
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, exc, text
 
 from viralsync_pipelines.errors import DatabaseBehind, DatabaseError, DatabaseTooNew, DatabaseUnavailable
 from viralsync_pipelines.storage.connections import BEGIN, BUSY_S, open_postgres, open_sqlite
@@ -123,8 +123,10 @@ def insert_once(connection: Connection, table: Table, values: Mapping[str, Any])
     return connection.execute(statement.inline()).rowcount == 1
 
 
-def insert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert these rows, but those whose key is there."""
+def insert_all(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *told: ColumnElement[Any]
+) -> Sequence[Row[Any]]:  # fmt: skip
+    """Insert these rows, but those whose key is there. Of those that were inserted, in any order, the columns `told`."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
@@ -133,7 +135,11 @@ def insert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str,
         from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
         statement = sqlite_insert(table).on_conflict_do_nothing()
-    connection.execute(statement.inline(), [dict(row) for row in rows])
+    values = [dict(row) for row in rows]
+    if told:
+        return connection.execute(statement.returning(*told), values).all()
+    connection.execute(statement.inline(), values)
+    return ()
 
 
 _READING: Mapping[str, Mapping[str, Any]] = {
