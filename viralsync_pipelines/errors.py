@@ -8,6 +8,7 @@ What does not: wording of single cases (that stands where the fault is found), H
     ├── SourceError             a picture, clip, sound or font that could not be brought in
     ├── FontError               a font family or glyph that is not to be had
     ├── SpeechError             an engine that could not speak a line
+    ├── CaptionsInvalid         a caption file that cannot be read; names the line
     ├── RenderError             ffmpeg or a step around it
     │   ├── FfmpegFailed        the process ended badly; keeps argv and the end of stderr
     │   ├── SceneFailed         SCENE_RENDER_FAILED, names the scene
@@ -108,6 +109,18 @@ class SpeechError(ViralsyncError):
     SPEECH_SSML_REFUSED, VOICE_NOT_FOUND, ENGINE_NOT_FOUND."""
 
     code = "SPEECH_FAILED"
+
+
+class CaptionsInvalid(ViralsyncError):
+    """Captions (SRT, VTT, ASS, word JSON) that cannot be read. `line`: where in the file, from 1, None when it is the whole.
+    place: in JSON, where in its document. Both are in the message; `pointer` is the caller's, for where the file is named."""
+
+    code = "CAPTIONS_INVALID"
+
+    def __init__(self, message: str, *, line: int | None = None, place: str | None = None) -> None:
+        at = f"line {line:,}: " if line is not None else f"{place}: " if place else ""
+        super().__init__(at + message)
+        self.line = line
 
 
 class RenderError(ViralsyncError):

@@ -1,24 +1,22 @@
 """Words with times, cut into captions that follow one another: never two at once, none empty, every word in its place. Pure.
 
-What belongs here: that, and reading SRT. What does not: how captions look (subtitles.py).
+What belongs here: that. What does not: how captions look (subtitles.py), caption files (movie/caption_files.py).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from viralsync_pipelines.errors import CaptionsInvalid
 from viralsync_pipelines.generate.film_params import MOST_CUE, Segment
+from viralsync_pipelines.movie.caption_files import captions_in
 
 # A silence that ends a caption, and how long one stays when nothing follows.
 PAUSE_S, HOLD_S = 0.8, 0.3
 # Shorter than a frame or two nobody sees one.
 LEAST_S = 0.05
 _SENTENCE = (".", "!", "?", "…", "。", "\uff01", "\uff1f")
-_TIMES = re.compile(r"\s*(\d{1,3}):(\d{2}):(\d{2})[,.](\d{1,3})\s*-->\s*(\d{1,3}):(\d{2}):(\d{2})[,.](\d{1,3})(?:\s.*)?")
-_SHORT = re.compile(r"\s*(\d{2}):(\d{2})[.,](\d{1,3})\s*-->\s*(\d{2}):(\d{2})[.,](\d{1,3})(?:\s.*)?")
-_TAG = re.compile(r"<[^<>]{0,100}>|\{\\[^{}]{0,100}\}")
 
 
 @dataclass(frozen=True)
@@ -99,45 +97,15 @@ def one_by_one(captions: Iterable[Caption], until: float | None = None) -> list[
 
 
 def read_srt(text: str) -> list[Caption]:
-    """The cues of an SRT (or a plain VTT), tags taken out. Raises SrtInvalid."""
-    found: list[Caption] = []
-    lines = text.lstrip("\ufeff").splitlines()
-    number = 0
-    while number < len(lines):
-        times = _times(lines[number])
-        if times is None:
-            if "-->" in lines[number]:
-                raise SrtInvalid(f"line {number + 1} has times that cannot be read; write 00:00:01,000 --> 00:00:02,500")
-            number += 1
-            continue
-        place = number + 1
-        number += 1
-        cue: list[str] = []
-        while number < len(lines) and lines[number].strip() and "-->" not in lines[number]:
-            cue.append(_TAG.sub("", lines[number]).strip())
-            number += 1
-        words = "\n".join(line for line in cue if line)
-        if times[1] < times[0]:
-            raise SrtInvalid(f"the cue at line {place} ends before it begins; put its times in order")
-        if len(words) > MOST_CUE:
-            raise SrtInvalid(f"the cue at line {place} has {len(words):,} characters; at most {MOST_CUE:,} are taken, so split it")
-        if words:
-            found.append(Caption(words, *times))
-    if not found:
-        raise SrtInvalid("there is no cue in this; write a line such as 00:00:01,000 --> 00:00:02,500 with its words below")
-    return found
-
-
-def _times(line: str) -> tuple[float, float] | None:
-    found = _TIMES.fullmatch(line)
-    if found is not None:
-        return _seconds(*found.groups()[:4]), _seconds(*found.groups()[4:])
-    short = _SHORT.fullmatch(line)
-    return (_seconds("0", *short.groups()[:3]), _seconds("0", *short.groups()[3:])) if short is not None else None
-
-
-def _seconds(hours: str, minutes: str, seconds: str, fraction: str) -> float:
-    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000
+    """The cues of an SRT, or of another caption file, tags taken out. Raises SrtInvalid."""
+    try:
+        cues = captions_in(text, "captions.srt")
+    except CaptionsInvalid as error:
+        raise SrtInvalid(error.message) from None
+    for number, cue in enumerate(cues, 1):
+        if len(cue.text) > MOST_CUE:
+            raise SrtInvalid(f"cue {number:,} has {len(cue.text):,} characters; at most {MOST_CUE:,} are taken, so split it")
+    return [Caption(cue.text, cue.start_ms / 1000, cue.end_ms / 1000) for cue in cues]
 
 
 def out_of_order(times: Iterable[tuple[float, float]]) -> Iterator[tuple[int, str]]:

@@ -89,3 +89,33 @@ class ShapeArt:
     paint: Paint
     stroke: Stroke | None
     radius: float
+
+
+@dataclass(frozen=True)
+class CaptionLook:
+    """How a page of captions looks and where it may stand, in pixels.
+
+    size: pixels per em, never below `least` when a page is made to fit. box: (x, y, width, height) that nothing of it leaves; side: where
+    in the box it lies, or `centre` the height of its middle. lines: how many at most. highlight: colour of the word that is spoken;
+    strong: of emphasised words. quiet: commas and full stops at the ends of words are left out. pops: words come one by one.
+    """
+
+    family: str | None
+    font_sha: str | None
+    weight: int
+    size: float
+    least: float
+    color: Rgba
+    box: tuple[float, float, float, float]
+    side: Literal["bottom", "center", "top"]
+    lines: int
+    line_height: float
+    highlight: Rgba | None = None
+    strong: Rgba | None = None
+    stroke: Stroke | None = None
+    shadow: Shadow | None = None
+    plate: Plate | None = None
+    uppercase: bool = False
+    quiet: bool = False
+    pops: bool = False
+    centre: float | None = None

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from viralsync_pipelines.movie.art import Plate, Shadow, ShapeArt, Stroke, TextArt
+from viralsync_pipelines.movie.art import CaptionLook, Plate, Shadow, ShapeArt, Stroke, TextArt
+from viralsync_pipelines.movie.caption_art import Caption
 from viralsync_pipelines.movie.motion import Key, Motion
 from viralsync_pipelines.movie.picture import Canvas, Footage, Visual
 from viralsync_pipelines.movie.plan import MoviePlan
@@ -21,11 +22,32 @@ def scaled(plan: MoviePlan, factor: Fraction) -> MoviePlan:
     pieces = tuple(
         replace(
             piece, under=tuple(_visual(v, f) for v in piece.under), into=tuple(_visual(v, f) for v in piece.into),
-            over=tuple(_visual(v, f) for v in piece.over),
+            over=tuple(_visual(v, f) for v in piece.over), captions=_captions(piece.captions, f),
         )
         for piece in plan.pieces
     )  # fmt: skip
-    return replace(plan, canvas=canvas, pieces=pieces)
+    tracks = tuple(replace(track, captions=_captions(track.captions, f)) for track in plan.captions)
+    return replace(plan, canvas=canvas, pieces=pieces, captions=tracks)
+
+
+def _captions(captions: tuple[Caption, ...], f: float) -> tuple[Caption, ...]:
+    return tuple(replace(caption, look=_look(caption.look, f)) for caption in captions)
+
+
+def _look(look: CaptionLook, f: float) -> CaptionLook:
+    x, y, width, height = look.box
+    return replace(
+        look, size=look.size * f, least=look.least * f, box=(x * f, y * f, width * f, height * f), stroke=_stroke(look.stroke, f),
+        shadow=_shadow(look.shadow, f), plate=_plate(look.plate, f), centre=None if look.centre is None else look.centre * f,
+    )  # fmt: skip
+
+
+def _plate(plate: Plate | None, f: float) -> Plate | None:
+    return None if plate is None else Plate(plate.color, plate.padding * f, plate.radius * f)
+
+
+def _shadow(shadow: Shadow | None, f: float) -> Shadow | None:
+    return None if shadow is None else Shadow(shadow.color, shadow.x * f, shadow.y * f, shadow.blur * f)
 
 
 def _even(value: float) -> int:
@@ -58,7 +80,6 @@ def _stroke(stroke: Stroke | None, f: float) -> Stroke | None:
 
 def _content(content: Footage | TextArt | ShapeArt, f: float) -> Footage | TextArt | ShapeArt:
     if isinstance(content, TextArt):
-        plate, shadow = content.background, content.shadow
         return replace(
             content,
             size=content.size * f,
@@ -66,9 +87,9 @@ def _content(content: Footage | TextArt | ShapeArt, f: float) -> Footage | TextA
             letter_spacing=content.letter_spacing * f,
             box_width=max(1, round(content.box_width * f)),
             box_height=None if content.box_height is None else max(1, round(content.box_height * f)),
-            background=None if plate is None else Plate(plate.color, plate.padding * f, plate.radius * f),
+            background=_plate(content.background, f),
             stroke=_stroke(content.stroke, f),
-            shadow=None if shadow is None else Shadow(shadow.color, shadow.x * f, shadow.y * f, shadow.blur * f),
+            shadow=_shadow(content.shadow, f),
         )
     if isinstance(content, ShapeArt):
         return replace(

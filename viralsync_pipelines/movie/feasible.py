@@ -11,8 +11,9 @@ from fractions import Fraction
 from typing import Any
 
 from viralsync_pipelines.errors import Problem
+from viralsync_pipelines.movie.caption_faults import caption_faults
 from viralsync_pipelines.movie.known import Known, KnownSource, decides_length, natural_seconds, scene_seconds
-from viralsync_pipelines.movie.layers import AudioLayer, ImageLayer, TextLayer, VideoLayer, VoiceLayer
+from viralsync_pipelines.movie.layers import AudioLayer, Captions, ImageLayer, TextLayer, VideoLayer, VoiceLayer
 from viralsync_pipelines.movie.lengths import exact
 from viralsync_pipelines.movie.spec import Movie, Scene
 from viralsync_pipelines.movie.staging import line_of
@@ -29,6 +30,8 @@ def faults_of(movie: Movie, known: Known) -> list[Problem]:
     """Every fault that can be seen with what is known. What was not measured (a source that failed) is not held against a scene."""
     problems = [p for i, scene in enumerate(movie.scenes) for p in _layer_faults(scene.layers, f"/scenes/{i}", known, movie)]
     problems += _layer_faults(movie.layers, "", known, movie)
+    if movie.captions is not None:
+        problems += [*caption_faults(movie.captions, "/captions", (), movie), *_font_faults(movie.captions, "/captions", known)]
     durations = [scene_seconds(scene, known, movie.fps) for scene in movie.scenes]
     for i, (scene, duration) in enumerate(zip(movie.scenes, durations, strict=True)):
         if duration is None:
@@ -117,14 +120,21 @@ def _layer_faults(layers: Sequence[Any], at: str, known: Known, movie: Movie) ->
             problems += _size_faults(layer, place, source, movie)
         if source is not None:
             problems += _source_faults(layer, place, source)
-        font = known.sources.get(layer.fontUrl or "") if isinstance(layer, TextLayer) else None
-        if font is not None and font.ref.kind != "font":
-            told = f"this is {_A[font.ref.kind]}; `fontUrl` takes a TTF, OTF or WOFF font"
-            problems.append(Problem(f"{place}/fontUrl", "SOURCE_REFUSED", told))
+        if isinstance(layer, TextLayer | Captions):
+            problems += _font_faults(layer, place, known)
+        if isinstance(layer, Captions):
+            problems += caption_faults(layer, place, layers, movie)
         if vars(layer).get("trimEnd") is not None and layer.trimEnd <= layer.trimStart:
             told = f"trimEnd must be later than trimStart ({layer.trimStart:g} s)"
             problems.append(Problem(f"{place}/trimEnd", "VALUE_OUT_OF_RANGE", told))
     return problems
+
+
+def _font_faults(layer: TextLayer | Captions, place: str, known: Known) -> list[Problem]:
+    font = known.sources.get(layer.fontUrl or "")
+    if font is None or font.ref.kind == "font":
+        return []
+    return [Problem(f"{place}/fontUrl", "SOURCE_REFUSED", f"this is {_A[font.ref.kind]}; `fontUrl` takes a TTF, OTF or WOFF font")]
 
 
 def _size_faults(layer: Any, place: str, source: KnownSource | None, movie: Movie) -> list[Problem]:

@@ -61,9 +61,22 @@ class Outputs:
     shown: str
 
 
-def piece_argv(piece: Piece, delivered: Sequence[Delivered], canvas: Canvas, encoder: Encoder, out: Outputs) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Lettered:
+    """Captions as libass burns them: the path of an ASS script on the piece's clock, and of a folder with its fonts. On top of them come
+    the bitmaps of what libass does not draw, colour emoji, parallel to their visuals."""
+
+    script: str
+    fonts: str
+    visuals: tuple[Visual, ...] = ()
+    delivered: tuple[Delivered, ...] = ()
+
+
+def piece_argv(
+    piece: Piece, delivered: Sequence[Delivered], canvas: Canvas, encoder: Encoder, out: Outputs, lettered: Lettered | None = None
+) -> tuple[str, ...]:  # fmt: skip
     """ffmpeg arguments (without the program) that encode one piece. `delivered` is parallel to `piece.visuals`."""
-    streams = _picture(piece, delivered, canvas).filter_multi_output("split", 3)
+    streams = _picture(piece, delivered, canvas, lettered).filter_multi_output("split", 3)
     (wide, tall), (shown_wide, shown_tall) = end_size(canvas), tile_size(canvas)
     ends = streams[1].filter("select", f"lt(n,{REACH})+gte(n,{piece.count - REACH})").filter("extractplanes", "y")
     shown = streams[2].filter("select", f"eq(n,{shown_frame(piece.count)})")
@@ -79,14 +92,16 @@ def piece_argv(piece: Piece, delivered: Sequence[Delivered], canvas: Canvas, enc
     return (*GLOBALS, *args[:at], "-frames:v", str(piece.count), *picture_args(encoder, canvas.fps), *args[at:])
 
 
-def still_argv(piece: Piece, delivered: Sequence[Delivered], canvas: Canvas, frame: int, out: str) -> tuple[str, ...]:
+def still_argv(
+    piece: Piece, delivered: Sequence[Delivered], canvas: Canvas, frame: int, out: str, lettered: Lettered | None = None
+) -> tuple[str, ...]:  # fmt: skip
     """The same graph, but one of its frames as a PNG."""
-    stream = _picture(piece, delivered, canvas).filter("trim", start_frame=frame, end_frame=frame + 1)
+    stream = _picture(piece, delivered, canvas, lettered).filter("trim", start_frame=frame, end_frame=frame + 1)
     args = ffmpeg.get_args(ffmpeg.output(to_rgb(stream, "rgb24"), out))
     return (*GLOBALS, *args[:-1], "-frames:v", "1", "-f", "image2", "-update", "1", args[-1])
 
 
-def _picture(piece: Piece, delivered: Sequence[Delivered], canvas: Canvas) -> Any:
+def _picture(piece: Piece, delivered: Sequence[Delivered], canvas: Canvas, lettered: Lettered | None) -> Any:
     numbered = [replace(given, number=n + 2) for n, given in enumerate(delivered)]
     pairs = list(zip(piece.visuals, numbered, strict=True))
     under, into = len(piece.under), len(piece.under) + len(piece.into)
@@ -96,6 +111,12 @@ def _picture(piece: Piece, delivered: Sequence[Delivered], canvas: Canvas) -> An
         stream = _crossed(stream, later, piece, canvas)
     for visual, given in pairs[into:]:
         stream = _lay(stream, visual, given, canvas, piece.count)
+    if lettered is not None:
+        # In 4:2:0 and with its colours named: libass' filter draws in whatever comes, by the matrix that it is told.
+        stream = stream.filter("format", "yuv420p").filter("setparams", **BT709)
+        stream = stream.filter("ass", filename=lettered.script, fontsdir=lettered.fonts, shaping="complex")
+        for number, (visual, given) in enumerate(zip(lettered.visuals, lettered.delivered, strict=True)):
+            stream = _lay(stream, visual, replace(given, number=len(pairs) + 2 + number), canvas, piece.count)
     return stream.filter("format", "yuv420p").filter("setsar", 1).filter("setparams", **BT709)
 
 

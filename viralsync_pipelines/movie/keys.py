@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from viralsync_pipelines.movie.art import TextArt
+from viralsync_pipelines.movie.caption_art import text_of
 from viralsync_pipelines.movie.encoding import Encoder, picture_args, sound_args
 from viralsync_pipelines.movie.mix import Mix
 from viralsync_pipelines.movie.picture import Canvas, Piece
@@ -50,6 +51,7 @@ def piece_key(
     """The key of a piece's clip: the same piece anywhere, in any movie, has the same key."""
     value = _adapter(Piece).dump_python(replace(piece, scene=0, start=0), mode="json")
     fonts = [list(faces[v.content]) for v in piece.visuals if isinstance(v.content, TextArt)]
+    fonts += [list(faces[text_of(caption)]) for caption in piece.captions]
     settings = [list(picture_args(encoder, canvas.fps)), canvas.width, canvas.height, str(canvas.fps)]
     return digest([RENDERER, "piece", value, fonts, settings, tools.ffmpeg, tools.drawing])
 

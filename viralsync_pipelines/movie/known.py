@@ -5,12 +5,13 @@ What belongs here: lengths of layers and scenes. What does not: when they begin 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 from viralsync_pipelines.media import MediaInfo, MediaRef
+from viralsync_pipelines.movie.caption_files import Cue
 from viralsync_pipelines.movie.layers import AudioLayer, VideoLayer, VoiceLayer
 from viralsync_pipelines.movie.lengths import exact
 from viralsync_pipelines.movie.script import Spoken
@@ -32,10 +33,11 @@ class KnownSource:
 
 @dataclass(frozen=True)
 class Known:
-    """Everything measured: sources by the `src` that named them, spoken lines by Line.key."""
+    """Everything measured: sources by the `src` that named them, spoken lines by Line.key, caption files by their `src`."""
 
     sources: Mapping[str, KnownSource]
     speech: Mapping[str, Spoken]
+    captions: Mapping[str, Sequence[Cue]] = field(default_factory=dict)
 
 
 def natural_seconds(layer: Any, known: Known) -> Fraction | None:

@@ -5,10 +5,11 @@ What does not belong here: movie and scene (spec.py), what a layer becomes (plan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from viralsync_pipelines.movie.lengths import ColorField, LengthField
@@ -18,6 +19,7 @@ ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 MAX_SECONDS = 7200.0
 MAX_TEXT = 5_000
 MAX_KEYFRAMES = 200
+MAX_CAPTIONS = 2_000
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
 Volume = Annotated[float, Field(ge=0, le=2)]
@@ -310,6 +312,72 @@ class ShapeLayer(Visual):
     radius: Annotated[float, Field(ge=0, le=4000)] = 0.0
 
 
+class CaptionEntry(Model):
+    """Words of a caption, or a single word, from `start` to `end` in seconds of the layer."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    start: Seconds
+    end: Seconds
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CaptionEntry:
+        if self.end < self.start:
+            raise PydanticCustomError("caption_times", "this ends before it begins; put its times in order")
+        return self
+
+
+class Emphasis(Model):
+    """Words that are shown in a colour of their own whenever they come, in whatever case and with whatever punctuation."""
+
+    words: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(min_length=1, max_length=200)]
+    color: ColorField = Field(default="#ff4d4d", validate_default=True)
+
+
+# By what it is, so that a fault in a list is told as that and not as no address.
+CaptionSource = Annotated[
+    Annotated[str, Field(min_length=1, max_length=4096), Tag("address")]
+    | Annotated[list[CaptionEntry], Field(min_length=1, max_length=MAX_CAPTIONS), Tag("entries")],
+    Discriminator(lambda value: "entries" if isinstance(value, list) else "address"),
+]
+
+
+class Captions(Model):
+    """What captions show, and how. What is left out comes from the style.
+
+    source: "voice" for every voice layer around, the id of one, the address of a caption file, or the captions themselves.
+    """
+
+    source: CaptionSource = "voice"
+    style: Literal["karaoke", "pop", "boxed", "minimal", "subtitle"] = "karaoke"
+    fontFamily: Annotated[str, Field(min_length=1, max_length=200)] | None = None  # noqa: N815 - the wire's name
+    fontUrl: Annotated[str, Field(min_length=1, max_length=4096)] | None = None  # noqa: N815 - the wire's name
+    fontWeight: Annotated[int, Field(ge=1, le=1000)] | Literal["normal", "bold"] | None = None  # noqa: N815 - the wire's name
+    fontSize: LengthField | None = None  # noqa: N815 - the wire's name
+    color: ColorField | None = None
+    highlight: ColorField | None = None
+    stroke: StrokeSpec | None = None
+    background: PlateSpec | None = None
+    uppercase: bool | None = None
+    maxWords: Annotated[int, Field(ge=1, le=50)] | None = None  # noqa: N815 - the wire's name
+    maxLines: Annotated[int, Field(ge=1, le=6)] | None = None  # noqa: N815 - the wire's name
+    position: Literal["auto", "bottom", "center", "top"] | LengthField = "auto"
+    safeArea: Literal["auto", "shorts", "tiktok", "reels", "none"] = "auto"  # noqa: N815 - the wire's name
+    emphasis: Emphasis | None = None
+
+
+class CaptionsLayer(Timed, Captions):
+    """Captions of a scene or a film; they stand above everything else."""
+
+    type: Literal["captions"]
+    duration: OwnLength = "scene"
+
+
+def caption_src(captions: Captions) -> str | None:
+    """The address of a caption file, when `source` is one: an id has neither points nor colons."""
+    source = captions.source
+    return source if isinstance(source, str) and re.fullmatch(ID_PATTERN, source) is None else None
+
+
 Layer = Annotated[
-    VideoLayer | ImageLayer | TextLayer | AudioLayer | VoiceLayer | ShapeLayer, Field(discriminator="type")
+    VideoLayer | ImageLayer | TextLayer | AudioLayer | VoiceLayer | ShapeLayer | CaptionsLayer, Field(discriminator="type")
 ]

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Literal
 
 from viralsync_pipelines.movie.art import Rgba, ShapeArt, TextArt
+from viralsync_pipelines.movie.caption_art import Caption
 from viralsync_pipelines.movie.motion import Motion, is_still
 
 
@@ -126,7 +127,8 @@ class Piece:
     """A stretch of film that is encoded once: a scene's own frames, or the overlap of two scenes.
 
     start: first frame on the movie's clock. count: frames. scene: index of the scene that brings it (for an overlap, the later one).
-    under: the layers of the scene, or of the earlier scene in an overlap; into: those of the later one; over: movie-level layers.
+    under: the layers of the scene, or of the earlier scene in an overlap; into: those of the later one; over: movie-level layers;
+    captions: what stands above all of them.
     """
 
     kind: Literal["body", "overlap"]
@@ -139,6 +141,7 @@ class Piece:
     transition: str = ""
     into_background: Rgba = (0, 0, 0, 255)
     into: tuple[Visual, ...] = ()
+    captions: tuple[Caption, ...] = ()
 
     @property
     def visuals(self) -> tuple[Visual, ...]:

@@ -13,6 +13,8 @@ from typing import Any
 
 from viralsync_pipelines.errors import Problem
 from viralsync_pipelines.movie.art import TextArt
+from viralsync_pipelines.movie.caption_art import cut_captions
+from viralsync_pipelines.movie.captioned import CaptionTrack, Scenery, tracks_of
 from viralsync_pipelines.movie.feasible import faults_of, overlaps_of, span_faults
 from viralsync_pipelines.movie.known import Known, KnownSource, scene_seconds
 from viralsync_pipelines.movie.layers import VoiceLayer
@@ -50,6 +52,7 @@ class MoviePlan:
     mix: Mix
     sources: Mapping[str, KnownSource]
     speech: Mapping[str, Spoken]
+    captions: tuple[CaptionTrack, ...] = ()
 
     @property
     def seconds(self) -> Fraction:
@@ -82,6 +85,9 @@ def _lay_out(movie: Movie, known: Known, movie_id: str, pointers: list[str], spa
     over = _visuals(movie.layers, whole)
     stages = [Stage(canvas, span.first, span.frames, movie.audio, known.sources, span.overlap_in, span.overlap_out) for span in spans]
     seen = [_visuals(scene.layers, stage) for scene, stage in zip(movie.scenes, stages, strict=True)]
+    fonts = {src: source.ref.sha256 for src, source in known.sources.items() if source.ref.kind == "font"}
+    tracks = tracks_of(Scenery(movie, [whole, *stages], known.speech, known.captions, fonts), pointers)
+    captions = [caption for track in tracks for caption in track.captions]
     pieces = []
     for index, (scene, span) in enumerate(zip(movie.scenes, spans, strict=True)):
         background = scene.bgColor or movie.bgColor
@@ -91,14 +97,17 @@ def _lay_out(movie: Movie, known: Known, movie_id: str, pointers: list[str], spa
                 Piece(
                     "overlap", index, span.first, count, movie.scenes[index - 1].bgColor or movie.bgColor,
                     cut(seen[index - 1], before.frames - count, count), cut(over, span.first, count),
-                    scene.transition.type, background, cut(seen[index], 0, count),
+                    scene.transition.type, background, cut(seen[index], 0, count), cut_captions(captions, span.first, count),
                 )
             )  # fmt: skip
         count = span.frames - span.overlap_in - span.overlap_out
         if count > 0:
             start = span.first + span.overlap_in
             pieces.append(
-                Piece("body", index, start, count, background, cut(seen[index], span.overlap_in, count), cut(over, start, count))
+                Piece(
+                    "body", index, start, count, background, cut(seen[index], span.overlap_in, count), cut(over, start, count),
+                    captions=cut_captions(captions, start, count),
+                )
             )
     cues = [cue for layer in movie.layers for cue in cues_of(layer, whole, known.speech)]
     for scene, stage in zip(movie.scenes, stages, strict=True):
@@ -113,7 +122,7 @@ def _lay_out(movie: Movie, known: Known, movie_id: str, pointers: list[str], spa
     )  # fmt: skip
     contents = [v.content for p in pieces for v in p.visuals]
     used = {c.sha256 for c in contents if isinstance(c, Footage)} | {c.font_sha for c in contents if isinstance(c, TextArt)}
-    used |= {c.source for c in cues}
+    used |= {c.source for c in cues} | {c.look.font_sha for c in captions}
     return MoviePlan(
         movie_id,
         movie.title,
@@ -128,6 +137,7 @@ def _lay_out(movie: Movie, known: Known, movie_id: str, pointers: list[str], spa
         mix,
         {s.ref.sha256: s for s in known.sources.values() if s.ref.sha256 in used},
         {s.sha256: s for s in known.speech.values() if s.sha256 in used},
+        tracks,
     )
 
 

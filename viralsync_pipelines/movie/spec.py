@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, PlainSerializer, PlainValidator, TypeAdap
 from pydantic_core import PydanticCustomError
 
 from viralsync_pipelines.errors import Problem
-from viralsync_pipelines.movie.layers import ID_PATTERN, MAX_SECONDS, Layer, Model, Timed
+from viralsync_pipelines.movie.layers import ID_PATTERN, MAX_SECONDS, Captions, Layer, Model, Timed
 from viralsync_pipelines.movie.lengths import ColorField
 from viralsync_pipelines.movie.wording import near, problems_of
 
@@ -130,6 +130,7 @@ class Movie(Model):
     bgColor: ColorField = Field(default="#000000", validate_default=True)  # noqa: N815 - the wire's name
     scenes: Annotated[list[Scene], Field(min_length=1, max_length=MAX_SCENES)]
     layers: Annotated[list[Layer], Field(max_length=MAX_LAYERS)] = Field(default_factory=list)
+    captions: Captions | None = None
     audio: Audio = Field(default_factory=Audio)
     output: Output = Field(default_factory=Output)
 
@@ -197,6 +198,8 @@ def _problems(document: Any, reading: Reading) -> Iterator[Problem]:
     movie = _read(Movie.model_validate, whole, Movie, document, "", problems)
     if isinstance(movie, Movie):
         reading.rough = movie
+        if movie.captions is not None:
+            reading.layers["/captions"] = movie.captions
         reading.movie = movie if not problems else None
         reading.blanks = frozenset("/".join(p.pointer.split("/")[:3]) for p in problems if p.pointer.startswith("/scenes/"))
     yield from problems

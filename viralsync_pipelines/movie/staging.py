@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from viralsync_pipelines.movie.art import Gradient, Paint, Plate, Shadow, ShapeArt, Stroke, TextArt
-from viralsync_pipelines.movie.layers import AudioLayer, ImageLayer, Keyframe, ShapeLayer, TextLayer, VideoLayer, VoiceLayer
+from viralsync_pipelines.movie.layers import AudioLayer, CaptionsLayer, ImageLayer, Keyframe, ShapeLayer, TextLayer, VideoLayer, VoiceLayer
 from viralsync_pipelines.movie.lengths import exact
 from viralsync_pipelines.movie.mix import Cue, Point, fades, multiply
 from viralsync_pipelines.movie.motion import Framing, KenBurnsMove, Motion, Passage, ease
@@ -61,8 +61,8 @@ def line_of(layer: VoiceLayer) -> Line:
 
 
 def stage_visual(layer: Any, stage: Stage) -> tuple[Visual, ...]:
-    """The layer as it is seen on stage; nothing for sound, or for what never shows."""
-    if isinstance(layer, AudioLayer | VoiceLayer):
+    """The layer as it is seen on stage; nothing for sound, for captions (captioned.py), or for what never shows."""
+    if isinstance(layer, AudioLayer | VoiceLayer | CaptionsLayer):
         return ()
     fps = stage.canvas.fps
     first = frame_at(exact(layer.start), fps)

@@ -43,6 +43,7 @@ _CODES: Mapping[str, str] = {
     "less_than_equal": "VALUE_OUT_OF_RANGE",
     "keyframes": "KEYFRAMES_INVALID",
     "keyframe_range": "VALUE_OUT_OF_RANGE",
+    "caption_times": "VALUE_OUT_OF_RANGE",
     "auto_fit": "VALUE_OUT_OF_RANGE",
     "voice_text": "FIELD_MISSING",
 }

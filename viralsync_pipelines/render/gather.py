@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from viralsync_pipelines.errors import Problem, SpeechError
+from viralsync_pipelines.errors import CaptionsInvalid, Problem, SourceError, SpeechError
+from viralsync_pipelines.movie.caption_files import Cue, read_captions
 from viralsync_pipelines.movie.known import Known, KnownSource
-from viralsync_pipelines.movie.layers import VoiceLayer
+from viralsync_pipelines.movie.layers import Captions, VoiceLayer, caption_src
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.movie.staging import line_of
-from viralsync_pipelines.render.sources import Source, Sources, bring_all
+from viralsync_pipelines.render.sources import Source, Sources, bring_all, bring_text
 
 # A film of two hours has room for fewer: one new picture every four seconds.
 MAX_SOURCES = 2_000
@@ -31,13 +32,15 @@ class Gathered:
     brought: dict[str, Source] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     speech: dict[str, Spoken] = field(default_factory=dict)
+    captions: dict[str, tuple[Cue, ...]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     @property
     def known(self) -> Known:
         return Known(
-            {src: KnownSource(s.ref, s.info, s.sniffed.demuxer, str(s.path)) for src, s in self.brought.items()}, self.speech
-        )
+            {src: KnownSource(s.ref, s.info, s.sniffed.demuxer, str(s.path)) for src, s in self.brought.items()}, self.speech,
+            self.captions,
+        )  # fmt: skip
 
 
 def gather(
@@ -59,6 +62,8 @@ def gather(
             known = src is None or src in gathered.brought or src in gathered.failed
             if not known and f"{place}/{name}" not in pending:
                 wanted.append((str(src), locate(f"{place}/{name}")))
+        if isinstance(layer, Captions) and f"{place}/source" not in pending:
+            _read_captions(caption_src(layer), locate(f"{place}/source"), gathered, bench)
         if isinstance(layer, VoiceLayer) and pending_line(place, pending) is None:
             line = line_of(layer)
             if line.key not in gathered.speech and line.key not in gathered.failed:
@@ -95,6 +100,16 @@ def _bring(wanted: list[tuple[str, str]], gathered: Gathered, bench: Sources) ->
     gathered.brought |= brought
     gathered.failed |= fresh - set(brought)
     gathered.problems += problems
+
+
+def _read_captions(src: str | None, pointer: str, gathered: Gathered, bench: Sources) -> None:
+    if src is None or src in gathered.captions or src in gathered.failed:
+        return
+    try:
+        gathered.captions[src] = read_captions(bring_text(src, pointer=pointer, bench=bench), src)
+    except (SourceError, CaptionsInvalid) as error:
+        gathered.failed.add(src)
+        gathered.problems.append(Problem(pointer, error.code, error.message))
 
 
 def _say(speak: Callable[[Line], Spoken], line: Line) -> Spoken | SpeechError:

@@ -19,7 +19,7 @@ from viralsync_pipelines.errors import FontError, Problem, RenderError
 from viralsync_pipelines.movie.art import Rgba, TextArt
 from viralsync_pipelines.render.fontfile import EM, FontFace, open_font
 from viralsync_pipelines.render.fonts import FontBook
-from viralsync_pipelines.render.glyphs import font_chooser, missing_glyphs, primary_face
+from viralsync_pipelines.render.glyphs import Missing, font_chooser, missing_glyphs, primary_face
 from viralsync_pipelines.render.raster import Floats, blurred, emoji_layer, glyph_mask, outline
 from viralsync_pipelines.render.shapes import Pixels, box_mask, paint_box
 from viralsync_pipelines.render.shaping import clusters_of
@@ -76,10 +76,20 @@ def check_text(art: TextArt, book: FontBook, font_file: Path | None, pointer: st
             _bounds(set_text(art, choose, primary_face(art, book, font_file)), art)
     except (FontError, RenderError) as error:
         return [Problem(pointer, error.code, error.message)]
-    return [
-        Problem(pointer, "GLYPH_MISSING", f"no font at hand has the {gap.script} {_name_chars(gap.chars)}: {gap.remedy}")
-        for gap in missing
-    ]
+    return [_missing(gap, pointer) for gap in missing]
+
+
+def check_glyphs(art: TextArt, book: FontBook, font_file: Path | None, pointer: str) -> list[Problem]:
+    """As check_text, for a text of any length that is drawn in parts."""
+    try:
+        missing = missing_glyphs(clusters_of(art.text), font_chooser(art, book, font_file))
+    except (FontError, RenderError) as error:
+        return [Problem(pointer, error.code, error.message)]
+    return [_missing(gap, pointer) for gap in missing]
+
+
+def _missing(gap: Missing, pointer: str) -> Problem:
+    return Problem(pointer, "GLYPH_MISSING", f"no font at hand has the {gap.script} {_name_chars(gap.chars)}: {gap.remedy}")
 
 
 def faces_used(art: TextArt, book: FontBook, font_file: Path | None = None) -> tuple[FontFace, ...]:
@@ -139,10 +149,10 @@ def _ink(block: SetText) -> tuple[float, float, float, float]:
     return min(line.x for line in filled), filled[0].top, right, filled[-1].top + filled[-1].height
 
 
-def _bounds(block: SetText, art: TextArt) -> tuple[int, int, int, int]:
-    """The bitmap's edges in box coordinates, so that glyphs, stroke, shadow and plate all fit."""
-    x0, y0, x1, y1 = 0.0, 0.0, float(art.box_width), block.height
-    stroke = art.stroke.width if art.stroke else 0.0
+def glyph_edges(block: SetText) -> tuple[float, float, float, float]:
+    """(x0, y0, x1, y1) around all outlines, in box coordinates: letters reach out of their lines, those of Arabic by a tenth of the size.
+    x0 > x1 when there are none."""
+    x0, y0, x1, y1 = math.inf, math.inf, -math.inf, -math.inf
     scale = block.size / EM
     for line in block.lines:
         for run in line.runs:
@@ -152,9 +162,16 @@ def _bounds(block: SetText, art: TextArt) -> tuple[int, int, int, int]:
                 if box is None:
                     continue
                 left, up = glyph.x + box.x_bearing * scale, glyph.y - box.y_bearing * scale
-                across, down = box.width * scale, -box.height * scale
-                x0, x1 = min(x0, left - stroke), max(x1, left + across + stroke)
-                y0, y1 = min(y0, up - stroke), max(y1, up + down + stroke)
+                x0, x1 = min(x0, left), max(x1, left + box.width * scale)
+                y0, y1 = min(y0, up), max(y1, up - box.height * scale)
+    return x0, y0, x1, y1
+
+
+def _bounds(block: SetText, art: TextArt) -> tuple[int, int, int, int]:
+    """The bitmap's edges in box coordinates, so that glyphs, stroke, shadow and plate all fit."""
+    stroke = art.stroke.width if art.stroke else 0.0
+    left, up, right, down = glyph_edges(block)
+    x0, y0, x1, y1 = min(0.0, left - stroke), min(0.0, up - stroke), max(art.box_width, right + stroke), max(block.height, down + stroke)
     if art.shadow:
         spread = _shadow_reach(art.shadow.blur)
         x0, x1 = min(x0, x0 + art.shadow.x - spread), max(x1, x1 + art.shadow.x + spread)

@@ -15,6 +15,7 @@ from typing import Any
 
 from viralsync_pipelines.errors import MovieInvalid, Problem
 from viralsync_pipelines.movie.art import TextArt
+from viralsync_pipelines.movie.caption_art import text_of
 from viralsync_pipelines.movie.draft import scaled
 from viralsync_pipelines.movie.encoding import ENCODERS
 from viralsync_pipelines.movie.feasible import faults_of
@@ -31,7 +32,7 @@ from viralsync_pipelines.movie.waiting import with_stand_ins
 from viralsync_pipelines.render.clips import keys_of, tools
 from viralsync_pipelines.render.fonts import FontBook
 from viralsync_pipelines.render.gather import Gathered, gather
-from viralsync_pipelines.render.lettering import check_text, faces_used
+from viralsync_pipelines.render.lettering import check_glyphs, check_text, faces_used
 from viralsync_pipelines.render.shelf import Shelf
 from viralsync_pipelines.render.sources import Sources
 
@@ -101,6 +102,9 @@ def prepare(document: Mapping[str, Any], desk: Desk, *, variables: Mapping[str, 
         plan = scaled(plan, encoder.scale)
     desk.shelf.share([source for source in gathered.brought.values() if source.ref.sha256 in plan.sources])
     fonts = {source.ref.sha256: source.path for source in gathered.brought.values() if source.ref.kind == "font"}
+    problems = _caption_problems(plan, fonts, desk, _locator(settled.expansion))
+    if problems:
+        raise MovieInvalid(problems)
     made_with = tools()
     keys = keys_of(plan.pieces, plan.canvas, encoder, _faces(plan, fonts, desk.fonts), made_with)
     sound = mix_key(plan.mix, made_with)
@@ -209,8 +213,31 @@ def _faces(plan: MoviePlan, fonts: Mapping[str, Any], book: FontBook) -> dict[Te
         for visual in piece.visuals:
             art = visual.content
             if isinstance(art, TextArt) and art not in faces:
-                faces[art] = tuple(face.identity for face in faces_used(art, book, fonts[art.font_sha] if art.font_sha else None))
+                faces[art] = _drawn_by(art, fonts, book)
+        for caption in piece.captions:
+            if (art := text_of(caption)) not in faces:
+                faces[art] = _drawn_by(art, fonts, book)
     return faces
+
+
+def _drawn_by(art: TextArt, fonts: Mapping[str, Any], book: FontBook) -> tuple[str, ...]:
+    return tuple(face.identity for face in faces_used(art, book, fonts[art.font_sha] if art.font_sha else None))
+
+
+def _caption_problems(plan: MoviePlan, fonts: Mapping[str, Any], desk: Desk, where: Callable[[str], str]) -> list[Problem]:
+    """Fonts and glyphs of what is shown as captions: only now is it known."""
+    problems: list[Problem] = []
+    for track in plan.captions:
+        arts = [text_of(caption) for caption in track.captions]
+        if not arts:
+            continue
+        # Looks of a track differ in where they stand alone.
+        whole = replace(arts[0], text="\n".join(dict.fromkeys(art.text for art in arts)))
+        font = fonts[whole.font_sha] if whole.font_sha else None
+        for found in check_glyphs(whole, desk.fonts, font, ""):
+            name = "fontFamily" if found.code in _OF_FONTS else "source"
+            problems.append(Problem(where(f"{track.pointer}/{name}"), found.code, found.message))
+    return problems
 
 
 def prepared_json(prepared: Prepared) -> bytes:

@@ -93,6 +93,23 @@ def bring(src: str, *, pointer: str, bench: Sources, kinds: Collection[Kind] | N
     return Source(found.path, MediaRef(src, found.sha256, kind), info, sniffed, found.stamp, found.settled)
 
 
+def bring_text(src: str, *, pointer: str, bench: Sources, most: int = 5_000_000) -> bytes:
+    """The bytes of a source that is text, such as a caption file: nothing but its reader judges it. Raises as `bring` does."""
+    try:
+        found = _find(parse(src), bench)
+        size = found.path.stat().st_size
+        if size > most:
+            raise SourceError(f"it has {size:,} bytes; at most {most:,} are taken", code="SOURCE_TOO_LARGE")
+        return found.path.read_bytes()
+    except ObjectMissing as error:
+        raise SourceError(f"{shown(src)} is not in the store; check the key", code="SOURCE_NOT_FOUND", pointer=pointer) from error
+    except StoreError as error:
+        raise SourceError(f"{shown(src)}: {error.message}", code="SOURCE_UNAVAILABLE", pointer=pointer) from error
+    except SourceError as error:
+        error.pointer = pointer
+        raise
+
+
 def bring_again(ref: MediaRef, *, pointer: str, bench: Sources) -> Source:
     """The very bytes a plan was made with, for a later step: from the cache without asking anybody, else brought in anew.
 
