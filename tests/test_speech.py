@@ -213,7 +213,7 @@ def test_an_unknown_voice_is_told_with_those_that_are_close() -> None:
 
 
 def test_every_voice_listed_speaks_with_the_engines_own_name(tmp_path: Path) -> None:
-    voices = ENGINE.voices()
+    voices = [voice.name for voice in ENGINE.voices()]
     assert {"en-us", "en", "de", "fr", "es", "zh", "ja", "ar", "hi"} <= set(voices)
     for voice in voices[:: max(1, len(voices) // 12)]:
         assert ENGINE.speak(Line("1 2", voice=voice), tmp_path / "v.wav").words

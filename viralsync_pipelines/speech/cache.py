@@ -1,6 +1,7 @@
 """Speech by content: a line that was spoken once is never spoken again, by any movie.
 
-What belongs here: the key of a spoken line, and when what lies in the store may be trusted. What does not: speaking.
+What belongs here: the key of a spoken line, and when what lies in the store may be trusted, and who speaks when an
+engine cannot. What does not: speaking.
 """
 
 from __future__ import annotations
@@ -8,27 +9,60 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from viralsync_pipelines.errors import ObjectMissing
+from viralsync_pipelines.errors import ObjectMissing, SpeechError
 from viralsync_pipelines.movie.script import Line, Spoken
-from viralsync_pipelines.speech.engine import SpeechEngine, engine_named, refuse_unspeakable
+from viralsync_pipelines.speech.engine import DEFAULT_ENGINE, NO_MEANS, Means, SpeechEngine, engine_named, refuse_unspeakable
 from viralsync_pipelines.storage.keys import speech_key, speech_timings_key
 from viralsync_pipelines.storage.store import Store
 
 FORMAT = 1  # raise it when the same samples would get other words, or the sidecar other fields
 
+# What another engine may do better. Never a fault of the text, which is to be seen and mended.
+OTHERS_MAY = frozenset({
+    "SPEECH_ENGINE_MISSING", "SPEECH_KEY_MISSING", "SPEECH_KEY_REFUSED", "SPEECH_QUOTA_EXCEEDED", "SPEECH_BUSY", "SPEECH_UNAVAILABLE",
+    "SPEECH_AUDIO_INVALID",
+})  # fmt: skip
 
-def speak_cached(line: Line, store: Store, work: Path, engine: SpeechEngine | None = None) -> tuple[Spoken, bool]:
+
+def speak_cached(line: Line, store: Store, work: Path, engine: SpeechEngine | None = None, means: Means = NO_MEANS) -> tuple[Spoken, bool]:
     """The line, spoken, in the store; and whether it was there already.
 
     The WAV lies under `Spoken.audio_key`; its word timings are written beside it afterwards, so timings in the store mean
     that the sound is complete. A sound that is missing, or not as long as its timings say (on a local store: not the same
     bytes), is spoken again. `work` is a folder for temporary files; nothing stays in it.
-    Raises SpeechError as SpeechEngine.speak does, ENGINE_NOT_FOUND, and StoreError.
+    An engine that fails with what another may do better is followed by those of `line.fallback`, in turn; `Spoken.engine` says who spoke.
+    Raises SpeechError as SpeechEngine.speak does (with fallbacks: what became of each), ENGINE_NOT_FOUND, and StoreError.
     """
     refuse_unspeakable(line)
-    engine = engine or engine_named(line.engine)
+    failed: list[tuple[str, SpeechError]] = []
+    for each in (replace(line, fallback=()), *fallbacks_of(line)):
+        try:
+            spoken, hit = _by_one(each, store, work, engine if not failed and engine is not None else engine_named(each.engine, means))
+        except SpeechError as error:
+            if error.code not in OTHERS_MAY and not failed:
+                raise
+            failed.append((each.engine or DEFAULT_ENGINE, error))
+        else:
+            return replace(spoken, line_key=line.key), hit
+    first = failed[0][1]
+    if len(failed) == 1:
+        raise first
+    told = "; ".join(f"{name}: {error.message}" for name, error in failed)
+    raise SpeechError(f"no engine could speak this line. {told}", code=first.code) from first
+
+
+def fallbacks_of(line: Line) -> Iterator[Line]:
+    """The line as each of its fallbacks would say it."""
+    for each in line.fallback:
+        engine, _, voice = each.partition("/")
+        yield line.by(engine, voice or None)
+
+
+def _by_one(line: Line, store: Store, work: Path, engine: SpeechEngine) -> tuple[Spoken, bool]:
     digest = digest_of(line, engine)
     kept = _kept(digest, store)
     if kept is not None:
@@ -46,6 +80,9 @@ def speak_cached(line: Line, store: Store, work: Path, engine: SpeechEngine | No
             words=take.words,
             engine=engine.name,
             voice=take.voice,
+            timing=take.timing,
+            characters=take.characters,
+            cost_usd=take.cost_usd,
         )
         store.put_file(spoken.audio_key, file, content_type="audio/wav")
     sidecar = {"spoken": spoken.as_json(), "bytes": len(content)}
@@ -56,8 +93,8 @@ def speak_cached(line: Line, store: Store, work: Path, engine: SpeechEngine | No
 
 
 def digest_of(line: Line, engine: SpeechEngine) -> str:
-    """Hash of all that decides how the line sounds: 64 hex digits."""
-    parts = (line.key, engine.name, engine.version(), str(FORMAT))
+    """Hash of all that decides how the line sounds when this engine says it: 64 hex digits."""
+    parts = (replace(line, fallback=()).key, engine.name, engine.version(), str(FORMAT))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -10,33 +10,41 @@ import array
 import contextlib
 import hashlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from viralsync_pipelines.errors import SpeechError
 from viralsync_pipelines.movie.script import Line
-from viralsync_pipelines.speech.engine import Take, refuse_unspeakable
+from viralsync_pipelines.speech.engine import Means, Take, Voice, refuse_unspeakable, within
 from viralsync_pipelines.speech.espeak_voices import Voices, voices_in
+from viralsync_pipelines.speech.sound import write_wav
 from viralsync_pipelines.speech.ssml import plain_utterance, ssml_utterance
 from viralsync_pipelines.speech.words import QUIET, WordEvent, timed_words
 
 NORMAL_RATE = 175  # words a minute at speed 1
 SLOWEST_RATE, FASTEST_RATE = 80, 450  # beyond these the library distorts
+# The library's own scale: 0 is an octave lower, 100 one higher.
+_NORMAL_PITCH = 50
 MAX_SECONDS = 900
 _CHILD = Path(__file__).with_name("espeak_process.py")
+
+
+def opened(_: Means) -> EspeakEngine:
+    return EspeakEngine()
 
 
 @dataclass(frozen=True)
 class EspeakEngine:
     """Mono 16-bit WAV at 22,050 Hz; equal lines give equal bytes.
 
-    Voices are language codes with an optional variant: "en-us" (default), "de", "en-gb+f3".
+    Voices are language codes with an optional variant: "en-us" (default), "de", "en-gb+f3"; a line without one is said by that of its
+    language. pitch 0.5 to 2; style, stability and similarity are none of its own and say nothing to it.
     Leading silence (0-50 ms, the closure of a first consonant) is left in: word times count from the start of the file.
     python: the interpreter that runs the child. timeout_s: wall seconds for one line; a six-minute one takes 0.3 s.
     """
@@ -56,16 +64,17 @@ class EspeakEngine:
             package = "unpackaged"
         return f"{package}-{hashlib.sha256(library.read_bytes()).hexdigest()[:12]}"
 
-    def voices(self) -> tuple[str, ...]:
+    def voices(self) -> tuple[Voice, ...]:
         """Language codes. Each also takes a variant: "+f1" to "+f5", "+m1" to "+m8", "+whisper", ..."""
-        return tuple(sorted(_voices().languages))
+        return tuple(Voice(name, name) for name in sorted(_voices().languages))
 
     def speak(self, line: Line, out: Path) -> Take:
         """See SpeechEngine.speak."""
         refuse_unspeakable(line)
         rate = _rate(line.speed)
+        pitch = round(_NORMAL_PITCH * (1 + math.log2(within(line, self.name, "pitch", 0.5, 2))))
         voices = _voices()
-        voice = voices.resolve(line.voice)
+        voice = voices.resolve(line.voice or voices.of_language(line.language))
         utterance = ssml_utterance(line.text, voices.resolve) if line.ssml else plain_utterance(line.text)
         library, data = _library()
         request = {
@@ -73,6 +82,7 @@ class EspeakEngine:
             "data": str(data),
             "voice": voice,
             "rate": rate,
+            "pitch": pitch,
             "text": utterance.spoken,
             "ssml": utterance.ssml,
             "max_samples": MAX_SECONDS * 22_050,
@@ -89,7 +99,7 @@ class EspeakEngine:
                 f"voice {voice!r} finds nothing to say in {line.text[:40]!r}; write words or remove the voice layer",
                 code="SPEECH_EMPTY",
             )
-        _write_wav(out, sound, sample_rate)
+        write_wav(out, sound, sample_rate)
         return Take(len(samples), sample_rate, timed_words(utterance, events, samples, sample_rate), voice)
 
     def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
@@ -164,22 +174,6 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _write_wav(out: Path, sound: memoryview, sample_rate: int) -> None:
-    """Under a temporary name first: nobody sees half a file under `out`."""
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as raw, wave.open(raw, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(sample_rate)
-            file.writeframes(sound)
-        part.replace(out)
-    except OSError as error:
-        raise SpeechError(f"the speech could not be written to {out.parent}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _rate(speed: float) -> int:

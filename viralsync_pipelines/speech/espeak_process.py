@@ -17,7 +17,7 @@ from typing import Any
 _RETRIEVE_SYNCHRONOUSLY = 2
 _DO_NOT_EXIT = 0x8000
 _UTF8, _SSML = 1, 0x10
-_RATE = 1
+_RATE, _PITCH = 1, 3
 _EVENT_WORD = 1
 _PR_SET_PDEATHSIG = 1
 _SEED = 1
@@ -84,6 +84,7 @@ def _speak(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     if lib.espeak_SetVoiceByName(request["voice"].encode()) != 0:
         return {"error": "voice", "detail": request["voice"]}, b""
     lib.espeak_SetParameter(_RATE, int(request["rate"]), 0)
+    lib.espeak_SetParameter(_PITCH, int(request.get("pitch", 50)), 0)
     # The noise in its consonants is random, and versions after 1.52 seed it with the clock: equal input, unequal bytes.
     lib.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
     text = request["text"].encode() + b"\0"

@@ -40,6 +40,13 @@ class Voices:
             )
         return f"{self.languages[language]}+{self.variants[variant]}"
 
+    def of_language(self, language: str | None) -> str | None:
+        """The voice of a BCP-47 language: its own, or without the region ("pt-AO" is "pt"). None for none, or one that is not known."""
+        name = (language or "").strip().lower().replace("_", "-")
+        while name and name not in self.languages:
+            name = name.rpartition("-")[0]
+        return name or None
+
 
 def voices_in(data: Path) -> Voices:
     """Read the data folder (some 150 small files, 10 ms). Languages whose dictionary was not shipped are left out."""
