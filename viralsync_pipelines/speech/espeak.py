@@ -29,7 +29,7 @@ from viralsync_pipelines.speech.words import QUIET, WordEvent, timed_words
 
 NORMAL_RATE = 175  # words a minute at speed 1
 SLOWEST_RATE, FASTEST_RATE = 80, 450  # beyond these the library distorts
-# The library's own scale: 0 is an octave lower, 100 one higher.
+# The library's own scale: at 0 the lowest tones of a voice are an octave lower, at 100 one higher; its highest move less.
 _NORMAL_PITCH = 50
 MAX_SECONDS = 900
 _CHILD = Path(__file__).with_name("espeak_process.py")
