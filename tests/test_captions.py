@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tests.films import Lab, lab
 from viralsync_pipelines.errors import MovieInvalid
 from viralsync_pipelines.movie.caption_art import Caption, cut_captions, shown_text
+from viralsync_pipelines.movie.caption_files import read_captions
+from viralsync_pipelines.movie.caption_sheets import sheets_of
 from viralsync_pipelines.movie.caption_words import shared_out
 from viralsync_pipelines.movie.captions import HeardWord, PageLimits, joined, pages_of
 from viralsync_pipelines.movie.script import Line, Spoken, Word
@@ -130,7 +132,7 @@ def test_a_layer_of_captions_takes_the_voice_that_it_names_and_a_list_of_its_own
     document = film({"duration": 2.0, "layers": [*layers, {"type": "captions", "source": own, "position": "top", "start": 0.5}]})
     prepared = talking.plan(document)
     assert [text for text, _, _ in shown(prepared, 0)] == ["mine here"]
-    assert shown(prepared, 1) == [("written by hand", 30, 56)]
+    assert shown(prepared, 1) == [("written by hand", 30, 45)]
 
 
 def test_pages_of_overlapping_scenes_are_never_up_together(talking: Talking) -> None:
@@ -197,3 +199,41 @@ def test_captions_of_nothing_say_what_they_need(talking: Talking) -> None:
     (problem,) = caught.value.problems
     assert (problem.pointer, problem.code) == ("/captions/source", "CAPTION_SOURCE_UNKNOWN")
     assert "add a voice layer" in problem.message
+
+
+# ---- beside the film -------------------------------------------------------------------------------------------------
+
+
+def test_caption_files_say_what_the_film_shows_and_give_the_same_film_when_they_come_back(talking: Talking) -> None:
+    """Also when a word was changed by hand: that word, and nothing else."""
+    scenes = [{"layers": [say("One two, three {four} five. Six!")]}, {"layers": [say("seven 今天 eight")]}]
+    first = talking.plan(film(*scenes, captions={"style": "karaoke"}))
+    sheets = sheets_of(first.plan.captions, first.plan.canvas, "A\ntitle")
+    assert sorted(sheets) == ["captions.ass", "captions.json", "captions.srt", "captions.vtt"]
+    shown_first = [(c.text, c.first, c.last) for c in first.plan.captions[0].captions]
+    for name in ("captions.srt", "captions.vtt", "captions.ass"):
+        cues = read_captions(sheets[name], name)
+        assert [cue.text for cue in cues] == [text for text, _, _ in shown_first], name
+        (talking.folder / name).write_bytes(sheets[name])
+        again = talking.plan(film(*scenes, captions={"style": "karaoke", "source": name}))
+        assert shown(again) == shown_first, name
+        if name != "captions.srt":
+            assert again.clip_keys == first.clip_keys, name
+        (talking.folder / f"edited-{name}").write_bytes(sheets[name].replace(b"seven", b"SEVEN"))
+        edited = talking.plan(film(*scenes, captions={"style": "karaoke", "source": f"edited-{name}"}))
+        assert [text for text, _, _ in shown(edited)] == [text.replace("seven", "SEVEN") for text, _, _ in shown_first]
+
+
+def test_an_srt_of_somebody_elses_keeps_its_cues_and_lines(talking: Talking) -> None:
+    srt = (
+        "1\n00:00:00,000 --> 00:00:01,500\nThis cue was written by somebody\nwho likes two lines of many words\n\n"
+        "2\n00:00:02,000 --> 00:00:02,400\nand a short one\n"
+    )
+    (talking.folder / "own.srt").write_text(srt)
+    prepared = talking.plan(film({"duration": 3.0, "layers": [{"type": "captions", "source": "own.srt", "style": "subtitle"}]}))
+    assert shown(prepared) == [
+        ("This cue was written by somebody\nwho likes two lines of many words", 0, 45),
+        ("and a short one", 60, 72),
+    ]
+    back = read_captions(sheets_of(prepared.plan.captions, prepared.plan.canvas, "")["captions.srt"])
+    assert [cue.text for cue in back] == [cue.text for cue in read_captions(srt.encode())]

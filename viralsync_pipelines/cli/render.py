@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from viralsync_pipelines.movie.plan import MoviePlan
     from viralsync_pipelines.render.prepare import Prepared
     from viralsync_pipelines.settings import Settings
+    from viralsync_pipelines.storage.store import Store
 
 
 
@@ -175,12 +176,13 @@ def _render(
         _copy_whole(local, out)
     else:
         studio.store.fetch(output_key(job_id), out)
+    captions = _copy_captions(studio.store, job_id, out)
     rendered = sum(scene["framesToRender"] for scene in facts["scenes"])
     done = {
         "path": str(out), "movie": movie_id, "jobId": job_id, "runId": end.run_id, "bytes": out.stat().st_size,
         "seconds": float(plan.seconds), "frames": plan.frames, "cachedFrames": plan.frames - rendered,
         "scenes": len(plan.scenes), "cachedScenes": sum(scene["cached"] for scene in facts["scenes"]),
-        "elapsed": round(time.monotonic() - began, 2),
+        "elapsed": round(time.monotonic() - began, 2), "captions": captions,
     }  # fmt: skip
     if args.json:
         print(json.dumps(done))
@@ -202,6 +204,20 @@ def _failed(args: argparse.Namespace, end: Any, job_id: str, log: Path) -> int:
         print("Finished scenes are kept: mend the cause and run the same command again.", file=sys.stderr)
         print(f"What the run's processes printed: {log}", file=sys.stderr)
     return 1
+
+
+def _copy_captions(store: Store, job_id: str, out: Path) -> list[str]:
+    """Caption files beside the film and under its name, as players look for them; their paths."""
+    from viralsync_pipelines.storage.keys import captions_key
+
+    copied = []
+    for ending in (".srt", ".vtt", ".ass"):
+        key = captions_key(job_id, f"captions{ending}")
+        if store.stat(key) is not None:
+            with tempfile.TemporaryDirectory(prefix="captions-") as folder:
+                _copy_whole(store.fetch(key, Path(folder) / "captions"), out.with_suffix(ending))
+            copied.append(str(out.with_suffix(ending)))
+    return copied
 
 
 def _copy_whole(source: Path, out: Path) -> None:

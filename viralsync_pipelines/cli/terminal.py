@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +197,9 @@ def show_done(done: dict[str, Any]) -> None:
         f"[green]✓[/green] {_clock(done['seconds'])} of film, {_size(done['bytes'])}, made in {_clock(done['elapsed'])}, "
         f"{share} % of its frames from the cache"
     )
+    if done.get("captions"):
+        endings = ", ".join(Path(path).suffix for path in done["captions"])
+        Console(stderr=True, highlight=False).print(f"  captions beside it: {endings}; edited, they can be the `source` of captions", soft_wrap=True)
     print(done["path"], flush=True)
 
 

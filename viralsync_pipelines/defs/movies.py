@@ -193,6 +193,7 @@ def finalize_film(context: dg.OpExecutionContext, plan: dict[str, str], film: di
         except ViralsyncError as error:
             raise failure_of(error) from error
         link, poster = desk.store.url(delivery.output), desk.store.url(delivery.poster)
+        captions = {name: link_to(desk.store.url(key)) for name, key in delivery.captions.items()}
     sheet, thumbnail = picture_of(delivery.sheet_jpeg), picture_of(delivery.thumbnail_jpeg)
     facts = {"job": job, "key": delivery.output, "url": link, **deliver.output_facts(prepared, made)}
     tell(context, f"delivered {made.seconds:.2f} s of film, {facts['width']}x{facts['height']}, {made.size / 1e6:.1f} MB")
@@ -205,6 +206,7 @@ def finalize_film(context: dg.OpExecutionContext, plan: dict[str, str], film: di
             "film": link_to(link), "contact_sheet": sheet, "poster": link_to(poster), "thumbnail": thumbnail,
             "duration_s": made.seconds, "frames": made.frames, "loudness_lufs": made.lufs, "true_peak_dbtp": made.peak,
             "size_bytes": made.size, "width": facts["width"], "height": facts["height"], "job": job, "key": delivery.output,
+            **captions,
         },
     )  # fmt: skip
     for verdict in made.verdicts:

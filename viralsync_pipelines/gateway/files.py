@@ -20,7 +20,8 @@ from viralsync_pipelines.jobs.model import Job
 from viralsync_pipelines.storage.keys import content_type_of
 
 router = APIRouter(tags=["jobs"])
-_NAMES = ("output.mp4", "poster.jpg", "thumbnail.jpg", "contact-sheet.jpg", "render.json")
+_CAPTIONS = ("captions.srt", "captions.vtt", "captions.ass", "captions.json")
+_NAMES = ("output.mp4", "poster.jpg", "thumbnail.jpg", "contact-sheet.jpg", "render.json", *_CAPTIONS)
 _GENERATED = ("mp4", "webm", "mov", "png", "jpg", "webp", "gif", "mp3", "wav", "m4a", "ogg", "flac", "bin")
 _NAMED = (*_NAMES, *(f"output.{ext}" for ext in _GENERATED))
 _TYPES: dict[str, Any] = {kind: {} for kind in sorted({content_type_of(name) for name in _NAMED})}
@@ -35,7 +36,8 @@ _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-c
     },
 )  # fmt: skip
 def file(request: Request, job_id: str, name: str, principal: Annotated[Principal, Depends(viewer)]) -> Response:
-    """name: of a film output.mp4, poster.jpg, thumbnail.jpg, contact-sheet.jpg or render.json; of a generation as its `result` has it."""
+    """name: of a film output.mp4, poster.jpg, thumbnail.jpg, contact-sheet.jpg, render.json, of one with captions also captions.srt, .vtt,
+    .ass and .json; of a generation as its `result` has it."""
     deps = deps_of(request)
     job = job_of(deps, principal, job_id)
     key = _generated(deps, job, name) if of_ledger(job) else f"outputs/{root_id(job.id)}/{name}" if name in _NAMES else None

@@ -57,15 +57,27 @@ def cue_words(cues: Sequence[Cue], begin: float) -> list[HeardWord]:
     single = bool(cues) and all(not cue.words and len(_PIECE.findall(cue.text)) == 1 for cue in cues)
     found: list[HeardWord] = []
     for cue in cues:
-        if cue.words:
-            words = [HeardWord(each.text.strip(), begin + each.start_ms / 1000, begin + each.end_ms / 1000) for each in cue.words]
-        else:
-            words = shared_out(cue.text, begin + cue.start_ms / 1000, begin + cue.end_ms / 1000)
+        start, end = begin + cue.start_ms / 1000, begin + cue.end_ms / 1000
+        words = _timed(cue, begin) if cue.words else shared_out(cue.text, start, end)
         words = [word for word in words if word.text]
         if words and not single:
             words[-1] = replace(words[-1], ends=True)
         found += words
     return found
+
+
+def _timed(cue: Cue, begin: float) -> list[HeardWord]:
+    """Words whose times the file has; how they are joined is seen from its text."""
+    words: list[HeardWord] = []
+    at = 0
+    for each in cue.words:
+        text = each.text.strip()
+        place = cue.text.find(text, at)
+        between = cue.text[at:place] if place >= 0 else " "
+        at = place + len(text) if place >= 0 else at
+        word = HeardWord(text, begin + each.start_ms / 1000, begin + each.end_ms / 1000)
+        words.append(replace(word, glued=bool(words) and not between, broken=bool(words) and "\n" in between))
+    return words
 
 
 def entry_words(entries: Sequence[CaptionEntry], begin: float) -> list[HeardWord]:

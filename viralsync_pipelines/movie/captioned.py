@@ -73,10 +73,11 @@ def _captions(layer: Captions, stage: Stage, scene: int | None, scenery: Scenery
     preset = scenery.movie.preset
     font_sha = scenery.fonts.get(layer.fontUrl) if layer.fontUrl is not None else None
     look = look_of(layer, canvas, preset, font_sha, ())
-    limits = limits_of(layer, look, glued=is_unspaced(words), cut=any(word.ends for word in words) and not _is_spoken(layer, scenery))
+    cut = any(word.ends for word in words) and not _is_spoken(layer, scenery)
+    limits = limits_of(layer, look, glued=is_unspaced(words), cut=cut)
     pages = pages_of(
         words, limits, lambda seconds: frame_at(exact(round(seconds, 6)), canvas.fps) - begin,
-        end - begin, strong=emphasised(layer),
+        end - begin, strong=emphasised(layer), hold=not cut,
     )  # fmt: skip
     looks: dict[tuple[tuple[float, float], ...], CaptionLook] = {}
     found = []

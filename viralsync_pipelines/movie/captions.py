@@ -87,8 +87,10 @@ def pages_of(
     until: int,
     *,
     strong: Callable[[str], bool] | None = None,
+    hold: bool = True,
 ) -> tuple[Page, ...]:
     """Every word in its place, in pages that follow one another. frame: seconds to frames; until: the stage's last frame, not included.
+    hold: a page stays for a moment after its last word, or until the next comes; otherwise it ends with that word.
 
     A word whose time is over before the stage begins, or begins after its end, is left out.
     """
@@ -103,7 +105,8 @@ def pages_of(
     for number, (group, first) in enumerate(zip(groups, firsts, strict=True)):
         after = firsts[number + 1] if number + 1 < len(groups) else until
         gap = groups[number + 1][0].start - group[-1].end if number + 1 < len(groups) else PAUSE_S + 1
-        last = min(until, after if gap < PAUSE_S else min(after, frame(group[-1].end + HOLD_S)))
+        stays = frame(group[-1].end + HOLD_S) if hold else frame(group[-1].end)
+        last = min(until, after, stays) if gap >= PAUSE_S or not hold else min(until, after)
         last = max(last, min(first + 1, until))
         if first < last:
             pages.append(Page(first, last, tuple(_shown(group, first, last, frame, strong))))

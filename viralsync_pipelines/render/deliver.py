@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from io import BytesIO
 from math import inf, isfinite
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viralsync_pipelines.errors import ClipMissing, ObjectMissing
+from viralsync_pipelines.movie.caption_sheets import sheets_of
 from viralsync_pipelines.movie.glances import tile_width
 from viralsync_pipelines.movie.keys import digest
 from viralsync_pipelines.movie.picture import Piece
@@ -162,10 +163,12 @@ class Delivery:
     sheet: str
     thumbnail_jpeg: bytes
     sheet_jpeg: bytes
+    # Of caption files, by their names; none for a film without captions.
+    captions: Mapping[str, str] = field(default_factory=dict)
 
 
 def deliver(prepared: Prepared, job_id: str, store: Store, scratch: Path) -> Delivery:
-    """Put the film and its pictures under the job's outputs."""
+    """Put the film, its pictures and its captions under the job's outputs."""
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="deliver-", dir=scratch) as name:
         key = keys.film_cache_key(prepared.film_key)
@@ -175,7 +178,12 @@ def deliver(prepared: Prepared, job_id: str, store: Store, scratch: Path) -> Del
     outputs = (keys.thumbnail_key(job_id), keys.poster_key(job_id), keys.contact_sheet_key(job_id))
     for place, data in zip(outputs, pictures, strict=True):
         store.put_bytes(place, data, content_type="image/jpeg")
-    return Delivery(keys.output_key(job_id), *outputs, pictures[0], pictures[2])
+    plan = prepared.plan
+    captions = {}
+    for name_of_sheet, sheet in sheets_of(plan.captions, plan.canvas, plan.title).items():
+        captions[name_of_sheet] = keys.captions_key(job_id, name_of_sheet)
+        store.put_bytes(captions[name_of_sheet], sheet, content_type=keys.content_type_of(name_of_sheet))
+    return Delivery(keys.output_key(job_id), *outputs, pictures[0], pictures[2], captions)
 
 
 def _pictures(prepared: Prepared, film: Path, store: Store) -> tuple[bytes, bytes, bytes]:

@@ -38,6 +38,9 @@ _CONTENT_TYPES = {
     ".webp": "image/webp",
     ".gif": "image/gif",
     ".json": "application/json",
+    ".srt": "application/x-subrip; charset=utf-8",
+    ".vtt": "text/vtt; charset=utf-8",
+    ".ass": "text/x-ssa; charset=utf-8",
     ".txt": "text/plain; charset=utf-8",
 }
 
@@ -61,6 +64,11 @@ def thumbnail_key(job_id: str) -> str:
 
 def poster_key(job_id: str) -> str:
     return f"outputs/{checked_id(job_id)}/poster.jpg"
+
+
+def captions_key(job_id: str, name: str) -> str:
+    """A caption file beside a film. name: captions.srt and so on."""
+    return checked_key(f"outputs/{checked_id(job_id)}/{name}")
 
 
 def contact_sheet_key(job_id: str) -> str:
