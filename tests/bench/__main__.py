@@ -56,11 +56,22 @@ def _render_bench() -> None:
             for label, movie in (("full render", document(cache)), ("nothing changed", document(cache)),
                                  ("one scene changed", document(cache, {4: "Another title"}))):  # fmt: skip
                 _add(costs, label, _render(movie, work / "film.mp4", env))
+            _add_captioned(costs, cache, work)
         if python is not None:
             script = str(Path(__file__).with_name("moviepy_b1.py"))
             _add(costs, "MoviePy 2", measure([str(python), script, str(cache), str(plain), str(work / "moviepy.mp4")]))
         _table(costs)
         _memory(work)
+
+
+def _add_captioned(costs: dict[str, list[Cost]], media: Path, work: Path) -> None:
+    """The same film with its lines as voice layers, without captions and with them, each in a home of its own; the lines are spoken."""
+    styles: dict[str, dict[str, Any] | None] = {"voiced": None, "voiced, karaoke captions": {"style": "karaoke"}}
+    for label, captions in styles.items():
+        home = work / "voiced"
+        shutil.rmtree(home, ignore_errors=True)
+        movie = document(media, voiced=True, captions=captions)
+        _add(costs, label, _render(movie, work / "film.mp4", {**os.environ, "VIRALSYNC_HOME": str(home)}))
 
 
 def _add(costs: dict[str, list[Cost]], label: str, cost: Cost) -> None:
@@ -131,6 +142,8 @@ def _table(costs: dict[str, list[Cost]]) -> None:
             f"| {label} | {len(found)} | {wall:.1f} | {cpu:.1f} | {wall / base_wall:.2f} | {cpu / base_cpu:.2f} | {cpu / floor_cpu:.2f} "
             f"| {cpu / full_cpu:.2f} | {middle(label, 'tree_mb'):.0f} |"
         )
+    plain, captioned = middle("voiced", "cpu"), middle("voiced, karaoke captions", "cpu")
+    print(f"\nKaraoke captions add {100 * (captioned / plain - 1):.1f} % CPU to the render.")
     if "MoviePy 2" in costs:
         print(
             f"\nMoviePy takes {middle('MoviePy 2', 'wall') / full_wall:.1f}x the wall and {middle('MoviePy 2', 'cpu') / full_cpu:.1f}x the CPU."

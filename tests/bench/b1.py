@@ -63,7 +63,11 @@ def _voice(path: Path, number: int) -> None:
     from viralsync_pipelines.movie.script import Line
     from viralsync_pipelines.speech.engine import engine_named
 
-    engine_named("espeak").speak(Line(f"This is scene number {number + 1}, and these are the words it says."), path)
+    engine_named("espeak").speak(Line(said(number)), path)
+
+
+def said(number: int) -> str:
+    return f"This is scene number {number + 1}, and these are the words it says."
 
 
 def _music(path: Path) -> None:
@@ -78,8 +82,8 @@ def _music(path: Path) -> None:
         file.writeframes((np.asarray(tones) * 5000).astype("<i2").tobytes())
 
 
-def document(folder: Path, titles: dict[int, str] | None = None) -> Path:
-    """B1 as a movie JSON beside its media; `titles` replaces single titles."""
+def document(folder: Path, titles: dict[int, str] | None = None, *, voiced: bool = False, captions: dict[str, Any] | None = None) -> Path:
+    """B1 as a movie JSON beside its media; `titles` replaces single titles. voiced: what is said is a voice layer, for captions."""
     scenes: list[dict[str, Any]] = []
     for number in range(SCENES):
         picture: dict[str, Any] = (
@@ -91,14 +95,16 @@ def document(folder: Path, titles: dict[int, str] | None = None) -> Path:
             "type": "text", "text": (titles or {}).get(number, f"Scene number {number + 1}"), "fontSize": FONT_SIZE, "y": "72%",
             "stroke": {"color": "#000000", "width": 6}, "enter": {"type": "fade", "duration": 0.5},
         }  # fmt: skip
-        scenes.append(
-            {"id": f"scene{number + 1}", "duration": SECONDS, "layers": [picture, title, {"type": "audio", "src": f"voice{number}.wav"}]}
-        )
+        voice = {"type": "voice", "text": said(number)} if voiced else {"type": "audio", "src": f"voice{number}.wav"}
+        scenes.append({"id": f"scene{number + 1}", "duration": SECONDS, "layers": [picture, title, voice]})
     movie = {
         "id": "b1", "title": "B1", "width": SIZE[0], "height": SIZE[1], "fps": FPS, "scenes": scenes,
         "layers": [{"type": "audio", "src": "music.wav", "volume": 0.2, "loop": True}],
     }  # fmt: skip
-    path = folder / ("b1.json" if not titles else "b1-changed.json")
+    if captions is not None:
+        movie["captions"] = captions
+    name = "b1" + ("-changed" if titles else "") + ("-voiced" if voiced else "") + ("-captioned" if captions is not None else "")
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(movie), encoding="utf-8")
     return path
 
