@@ -17,7 +17,7 @@ demo: $(STAMP)
 
 # Three at a time on two cores: a third of the time the tests wait for servers.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow -v
