@@ -177,6 +177,19 @@ def test_segments_are_cut_by_their_letters_and_end_where_the_film_ends() -> None
     assert [(each.text, each.start, each.end) for each in captions_of(asked, until=3.5)] == [("aa bb", 0, 2), ("cc dd", 2, 3.5)]
 
 
+@pytest.mark.parametrize(("highlight", "look"), [("color", "karaoke"), ("scale", "pop")])
+@pytest.mark.parametrize("style", sorted(STYLES))
+def test_words_are_lit_as_they_are_said_when_that_is_asked_for(style: str, highlight: str, look: str) -> None:
+    movie = film("addSubtitles", {"$v": Material("video", 720, 1280, 9.0)}, video="$v", words=TALK, style=style, highlight=highlight)
+    _, captions = movie["scenes"][0]["layers"]
+    assert (captions["type"], captions["style"]) == ("captions", look)
+    assert " ".join(each["text"] for each in captions["source"]) == "One two three. Four five six seven"
+    told = [(word["text"], word["start"]) for each in captions["source"] for word in each["words"]]
+    assert told == [(word["word"], round(word["start"], 3)) for word in TALK]
+    many = [{"word": f"w{n}", "start": n, "end": n + 0.5} for n in range(400)]
+    assert faults("addSubtitles", video="$v", words=many, wordsPerCaption=1, highlight=highlight) == {}
+
+
 def test_more_captions_than_a_scene_holds_lie_over_the_movie_and_too_many_are_refused() -> None:
     words = [{"word": f"w{n}", "start": n, "end": n + 0.5} for n in range(400)]
     movie = film("addSubtitles", video="$v", words=words[:300], wordsPerCaption=1)

@@ -21,11 +21,12 @@ _SENTENCE = (".", "!", "?", "…", "。", "\uff01", "\uff1f")
 
 @dataclass(frozen=True)
 class Caption:
-    """text from `start` until `end`, in seconds."""
+    """text from `start` until `end`, in seconds. words: when each of its words is said."""
 
     text: str
     start: float
     end: float
+    words: tuple[Caption, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def grouped(words: Iterable[Caption], limits: Limits) -> list[Caption]:
             found.append([word])
         else:
             group.append(word)
-    return [Caption(" ".join(each.text for each in group), group[0].start, max(each.end for each in group)) for group in found]
+    return [
+        Caption(" ".join(each.text for each in group), group[0].start, max(each.end for each in group), tuple(group)) for group in found
+    ]
 
 
 def _ends(group: Sequence[Caption], word: Caption, limits: Limits) -> bool:
@@ -84,9 +87,9 @@ def one_by_one(captions: Iterable[Caption], until: float | None = None) -> list[
         start, end = round(each.start, 3), round(max(each.end, each.start + LEAST_S), 3)
         if found and start - found[-1].start < LEAST_S:
             last = found[-1]
-            found[-1] = replace(last, text=f"{last.text} {each.text}", end=max(last.end, end))
+            found[-1] = replace(last, text=f"{last.text} {each.text}", end=max(last.end, end), words=last.words + each.words)
         else:
-            found.append(Caption(each.text, start, end))
+            found.append(Caption(each.text, start, end, each.words))
     shown = []
     for number, each in enumerate(found):
         after = found[number + 1].start if number + 1 < len(found) else float("inf")

@@ -1,12 +1,12 @@
 """`addSubtitles`: a video with its words on it, as one scene of a movie with a text layer for each caption. Pure.
 
-What belongs here: styles, and where captions stand. What does not: cutting words into captions (captioning.py). Until layers of captions
-exist, words cannot be lit one by one.
+What belongs here: styles, and where captions stand. What does not: cutting words into captions (captioning.py). Captions whose words are
+lit one by one are a layer of captions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from viralsync_pipelines.generate.captioning import Caption, Limits, SrtInvalid,
 from viralsync_pipelines.generate.film_params import Subtitles
 from viralsync_pipelines.generate.markers import marker_of
 from viralsync_pipelines.generate.materials import Materials, css, kind_of, literal, outline, size_of
+from viralsync_pipelines.movie.layers import MAX_CAPTIONS
 from viralsync_pipelines.movie.spec import MAX_LAYERS
 
 # One scene holds so many layers, the video among them, and the movie as many over it.
@@ -33,6 +34,7 @@ class Style:
     layer: Mapping[str, Any] = field(default_factory=dict)
     plate: str | None = None
     padding: float = 0.0
+    lit: str = "#ffd400"
 
 
 STYLES: Mapping[str, Style] = {
@@ -40,7 +42,7 @@ STYLES: Mapping[str, Style] = {
         Limits(3, 2.0, 24), 0.075, 0.011, {"fontWeight": 800, "uppercase": True, "enter": {"type": "pop", "duration": 0.12}},
     ),
     "youtube": Style(Limits(9, 4.0, 60), 0.046, 0.0, {"fontWeight": 500}, "rgba(0,0,0,0.75)", 0.014),
-    "story": Style(Limits(5, 3.0, 36), 0.056, 0.0, {"fontWeight": 700, "color": "#111111"}, "#ffffff", 0.02),
+    "story": Style(Limits(5, 3.0, 36), 0.056, 0.0, {"fontWeight": 700, "color": "#111111"}, "#ffffff", 0.02, "#d6006c"),
     "minimal": Style(
         Limits(7, 3.5, 48), 0.05, 0.003,
         {"fontWeight": 500, "shadow": {"color": "rgba(0,0,0,0.7)", "x": 0, "y": 2, "blur": 8}},
@@ -62,6 +64,11 @@ def subtitled(params: Subtitles, known: Materials) -> dict[str, Any]:
         video["duration"] = params.output.duration
         seconds = min(seconds, params.output.duration) if seconds is not None else params.output.duration
     look = _look(params, size)
+    if params.highlight != "none":
+        return {
+            **outline(params.output, size, params.bgColor), "title": "Subtitled",
+            "scenes": [{"id": "video", "duration": "auto", "layers": [video, _lit(params, captions_of(params, seconds), size)]}],
+        }  # fmt: skip
     texts = [
         {**look, "text": literal(each.text), "start": each.start, "duration": round(each.end - each.start, 3)}
         for each in captions_of(params, seconds)
@@ -70,6 +77,29 @@ def subtitled(params: Subtitles, known: Materials) -> dict[str, Any]:
     movie = {**outline(params.output, size, params.bgColor), "title": "Subtitled", "scenes": [scene]}
     # They have the same clock: the film is this one scene.
     return {**movie, "layers": texts[MAX_LAYERS - 1 :]} if len(texts) >= MAX_LAYERS else movie
+
+
+def _lit(params: Subtitles, captions: Sequence[Caption], size: tuple[int, int]) -> dict[str, Any]:
+    """A layer of captions in which the word that is said is lit, or grows."""
+    style, short = STYLES[params.style], min(size)
+    entries = [{**_entry(each), "words": [_entry(word) for word in each.words]} for each in captions]
+    layer: dict[str, Any] = {
+        "type": "captions", "source": entries, "style": "pop" if params.highlight == "scale" else "karaoke", "maxLines": 3,
+        "position": params.position, "fontSize": str(params.fontSize) if params.fontSize is not None else round(style.size * short),
+        "fontWeight": style.layer.get("fontWeight", 500), "uppercase": style.layer.get("uppercase", False),
+        "stroke": {"color": "#000000", "width": round(style.stroke * short)}, "highlight": style.lit,
+    }  # fmt: skip
+    colour = css(params.color) if params.color is not None else style.layer.get("color")
+    layer |= {"color": colour} if colour is not None else {}
+    layer |= {"fontFamily": literal(params.fontFamily)} if params.fontFamily is not None else {}
+    if style.plate is not None:
+        padding = round(style.padding * short)
+        layer["background"] = {"color": style.plate, "padding": padding, "radius": padding}
+    return layer
+
+
+def _entry(caption: Caption) -> dict[str, Any]:
+    return {"text": literal(caption.text), "start": round(caption.start, 3), "end": round(max(caption.start, caption.end), 3)}
 
 
 def captions_of(params: Subtitles, until: float | None = None) -> list[Caption]:
@@ -128,8 +158,8 @@ def subtitle_faults(params: Subtitles, known: Materials, at: str) -> list[Proble
     if kind_of(params.video, None, known) in {"image", "audio"}:
         told = "words go on a video, and this is none; make one of it with `layer` or `merge` first"
         problems.append(Problem(f"{at}/video", "VALUE_NOT_ALLOWED", told))
-    if params.highlight != "none":
-        told = "words cannot be lit one by one yet; leave this out, and captions change with their words"
+    if params.highlight == "glow":
+        told = "words do not glow yet; take `color`, which lights each as it is said, or `scale`"
         problems.append(Problem(f"{at}/highlight", "VALUE_NOT_ALLOWED", told))
     if isinstance(params.words, str):
         if marker_of(params.words) is None:
@@ -146,8 +176,9 @@ def subtitle_faults(params: Subtitles, known: Materials, at: str) -> list[Proble
         return [*problems, Problem(f"{at}/srt", "SRT_INVALID", str(error))]
     if count == 0:
         problems.append(Problem(f"{at}/{given[0]}", "FIELD_MISSING", "there are no words in this; write some"))
-    if count > MOST_CAPTIONS:
-        told = f"these words make {count:,} captions, and a film takes {MOST_CAPTIONS}; raise wordsPerCaption, or split the video"
+    most = MAX_CAPTIONS if params.highlight != "none" else MOST_CAPTIONS
+    if count > most:
+        told = f"these words make {count:,} captions, and a film takes {most:,}; raise wordsPerCaption, or split the video"
         problems.append(Problem(f"{at}/{given[0]}", "TOO_MANY", told))
     return problems
 

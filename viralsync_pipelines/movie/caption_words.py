@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Any
 
-from viralsync_pipelines.movie.caption_files import Cue
+from viralsync_pipelines.movie.caption_files import Cue, CueWord
 from viralsync_pipelines.movie.captions import HeardWord
 from viralsync_pipelines.movie.layers import CaptionEntry, VoiceLayer
 from viralsync_pipelines.movie.lengths import exact
@@ -82,7 +82,11 @@ def _timed(cue: Cue, begin: float) -> list[HeardWord]:
 
 def entry_words(entries: Sequence[CaptionEntry], begin: float) -> list[HeardWord]:
     """Of captions that stand in the movie itself."""
-    return cue_words([Cue(round(1000 * each.start), round(1000 * each.end), each.text) for each in entries], begin)
+    cues = []
+    for each in entries:
+        words = tuple(CueWord(word.text, round(1000 * word.start), round(1000 * word.end)) for word in each.words)
+        cues.append(Cue(round(1000 * each.start), round(1000 * each.end), each.text, words))
+    return cue_words(cues, begin)
 
 
 def shared_out(text: str, start: float, end: float) -> list[HeardWord]:

@@ -312,18 +312,26 @@ class ShapeLayer(Visual):
     radius: Annotated[float, Field(ge=0, le=4000)] = 0.0
 
 
-class CaptionEntry(Model):
-    """Words of a caption, or a single word, from `start` to `end` in seconds of the layer."""
-
+class _CaptionTime(Model):
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     start: Seconds
     end: Seconds
 
     @model_validator(mode="after")
-    def _ordered(self) -> CaptionEntry:
+    def _ordered(self) -> _CaptionTime:
         if self.end < self.start:
             raise PydanticCustomError("caption_times", "this ends before it begins; put its times in order")
         return self
+
+
+class CaptionWord(_CaptionTime):
+    """A word of a caption."""
+
+
+class CaptionEntry(_CaptionTime):
+    """Words of a caption, or a single word, from `start` to `end` in seconds of the layer. words: when each of them is said, if known."""
+
+    words: Annotated[list[CaptionWord], Field(max_length=200)] = Field(default_factory=list)
 
 
 class Emphasis(Model):
