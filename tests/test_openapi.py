@@ -6,6 +6,7 @@ Schemathesis makes requests from the document, right and wrong ones, and sends t
 from __future__ import annotations
 
 import random
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -29,7 +30,7 @@ ROUTES = (
     "GET /v1/jobs/{job_id}/callbacks", "GET /v1/callbacks", "POST /v1/callbacks/{message_id}/replay", "GET /v1/me", "GET /v1/usage",
     "GET /healthz", "GET /metrics", "POST /api/execute", "GET /api/status/{execution_id}", "GET /api/execute/{execution_id}/status",
     "POST /api/webhooks/job/{record_id}", "GET /v1/models", "GET /v1/generations", "DELETE /v1/generations",
-    "POST /v1/movies/{movie_id}/timeline", "GET /v1/shared/{key}",
+    "POST /v1/movies/{movie_id}/timeline", "GET /v1/shared/{key}", "GET /v1/speech/voices",
 )  # fmt: skip
 STREAM = "GET /v1/jobs/{job_id}/progress"
 EXAMPLES = 8
@@ -55,7 +56,8 @@ def operations() -> dict[str, Any]:
 
 
 @pytest.fixture
-def gate(database: Database, tmp_path: Path) -> Iterator[Gateway]:
+def gate(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    monkeypatch.setitem(sys.modules, "edge_tts", None)  # would ask its service for voices
     bench = bench_at(database, tmp_path / "bench")
     with gateway(database, tmp_path, desk=bench.desk) as made:
         made.bench = bench

@@ -38,6 +38,9 @@ MOVIE: list[Row] = [
     ("layers", [], [[]], [None, {}, "x", [5], [{}]]),
     ("captions", None, [None, {}, {"source": "voice", "style": "boxed"}], ["karaoke", {"style": "loud"}, {"type": "captions"}]),
     ("audio", "any", [{}, {"loudness": None}, {"loudness": -23}, {"truePeak": -1}, {"ducking": {}}], [{"loudness": 0}, {"truePeak": 0}, 5]),
+    ("speech", None, [None, {}, {"engine": "edge", "voice": "x", "speed": 1.2, "pitch": 0.9, "style": "sad", "stability": 0, "similarity": 1,
+                                 "language": "pt-BR", "fallback": ["espeak/de", "piper"]}, {"engine": None, "voice": None}],
+     [5, "edge", {"engine": ""}, {"speed": 0}, {"pitch": 9}, {"stability": 2}, {"fallback": "espeak"}, {"fallback": [5]}, {"text": "x"}]),
     ("output", "any", [{}, {"quality": "draft"}, {"quality": "high", "format": "mp4"}], [{"quality": "best"}, {"format": "gif"}, "draft"]),
 ]
 SCENE: list[Row] = [
@@ -134,6 +137,12 @@ LAYERS: dict[str, list[Row]] = {
         ("voice", None, ["en-gb"], ["", 5]),
         ("engine", None, ["espeak"], ["", 5]),
         ("speed", 1.0, [0.25, 4], [0.2, 5, *NUMBER]),
+        ("pitch", 1.0, [0.25, 4], [0.2, 5, *NUMBER]),
+        ("style", None, ["cheerful", None], ["", 5]),
+        ("stability", None, [0, 1, None], [-0.1, 1.1, "5", True, math.nan]),
+        ("similarity", None, [0.5, None], [-0.1, 1.1, "5", True, math.nan]),
+        ("language", None, ["de", "pt-BR"], ["d", 5]),
+        ("fallback", [], [[], ["espeak", "edge/de-DE-KatjaNeural"]], ["espeak", [5], [""], ["espeak"] * 9]),
         ("pauseAfter", 0.0, [0.5], [-1, 61]),
         ("volume", 1.0, [0, 2], [-1, 3]),
         ("keyframes", {}, [{"volume": [{"at": 0, "value": 1}]}], [{"opacity": []}]),

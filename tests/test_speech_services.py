@@ -14,8 +14,8 @@ from tests.servers.provider import Reply, ScriptedProvider, client, hang_up, pro
 from tests.soundbites import encoded, samples, samples_in, wav
 from viralsync_pipelines.errors import SpeechError
 from viralsync_pipelines.movie.script import Line
-from viralsync_pipelines.speech.asking import PATIENCE_S, TRIES
-from viralsync_pipelines.speech.cache import OTHERS_MAY, speak_cached
+from viralsync_pipelines.speech.asking import TRIES
+from viralsync_pipelines.speech.cache import speak_cached
 from viralsync_pipelines.speech.engine import Means, Take, engine_named
 from viralsync_pipelines.storage.local import LocalStore
 
@@ -239,7 +239,7 @@ def test_a_service_that_stays_busy_or_asks_for_more_than_anybody_waits_is_given_
     assert (error.code, "3600" in error.message, patience.pauses) == ("SPEECH_BUSY", True, [])
     service.on("POST", SPEAKING[engine], reply(429, {}, Retry_After="40"))
     error_of(engine, service, tmp_path, sleep=patience)
-    assert sum(patience.pauses) <= PATIENCE_S
+    assert sum(patience.pauses) <= Means().patience_s
 
 
 @ENGINES
@@ -283,7 +283,7 @@ def test_what_is_no_sound_is_refused_and_another_engine_may_speak(engine: str, n
     service.on("POST", SPEAKING[engine], _wrong(engine)[number])
     error = error_of(engine, service, tmp_path)
     assert error.code == "SPEECH_AUDIO_INVALID"
-    assert error.code in OTHERS_MAY
+    assert error.others_may
 
 
 @pytest.mark.parametrize("alignment", [None, {}, {"characters": list(TEXT)}, {"characters": 1, "character_start_times_seconds": "x"}, {
@@ -368,10 +368,16 @@ def test_no_fallback_hides_a_fault_of_the_text(service: ScriptedProvider, tmp_pa
     assert caught.value.code == "SPEECH_TEXT_REFUSED"
 
 
+def test_a_fallback_that_is_no_engine_is_told_before_it_is_needed(service: ScriptedProvider, tmp_path: Path) -> None:
+    with pytest.raises(SpeechError, match="'edge'") as caught:
+        speak_cached(Line(TEXT, fallback=("edgy/x",)), LocalStore(tmp_path / "store"), tmp_path, means=means_of(service))
+    assert (caught.value.code, caught.value.pointer) == ("ENGINE_NOT_FOUND", "fallback")
+
+
 def test_when_every_engine_fails_each_says_why(service: ScriptedProvider, tmp_path: Path) -> None:
     service.on("POST", SPEAKING["openai"], reply(503))
-    line = Line(TEXT, engine="elevenlabs", fallback=("openai", "nobody"))
+    line = Line(TEXT, engine="elevenlabs", fallback=("openai", "piper"))
     with pytest.raises(SpeechError) as caught:
         speak_cached(line, LocalStore(tmp_path / "store"), tmp_path, means=means_of(service, keys={"OPENAI_API_KEY": "x"}))
     assert caught.value.code == "SPEECH_KEY_MISSING"
-    assert all(part in caught.value.message for part in ("ELEVENLABS_API_KEY", "openai answered 503", "'nobody'"))
+    assert all(part in caught.value.message for part in ("ELEVENLABS_API_KEY", "openai answered 503", "piper"))

@@ -111,6 +111,15 @@ class SpeechError(ViralsyncError):
     SPEECH_UNAVAILABLE, SPEECH_AUDIO_INVALID."""
 
     code = "SPEECH_FAILED"
+    _OF_THE_ENGINE = frozenset({
+        "SPEECH_ENGINE_MISSING", "SPEECH_KEY_MISSING", "SPEECH_KEY_REFUSED", "SPEECH_QUOTA_EXCEEDED", "SPEECH_BUSY", "SPEECH_UNAVAILABLE",
+        "SPEECH_AUDIO_INVALID",
+    })  # fmt: skip
+
+    @property
+    def others_may(self) -> bool:
+        """Whether another engine may say the same line. A fault of the text is to be seen and mended, not gone round."""
+        return self.code in self._OF_THE_ENGINE
 
 
 class CaptionsInvalid(ViralsyncError):

@@ -16,9 +16,11 @@ from viralsync_pipelines.errors import SettingsError
 PROVIDER_KEYS = (
     "REPLICATE_API_TOKEN", "FAL_KEY", "FAL_WEBHOOK_USER_ID", "GOOGLE_GENERATIVE_AI_API_KEY", "OPENAI_API_KEY", "ELEVENLABS_API_KEY",
     "ELEVENLABS_WEBHOOK_SECRET", "RUNWAYML_API_SECRET", "LUMAAI_API_KEY", "HEYGEN_API_KEY", "HEYGEN_WEBHOOK_SECRET",
+    "OPENAI_SPEECH_API_KEY",
 )  # fmt: skip
 _PROVIDERS = frozenset(
-    {"replicate", "fal", "fal_rest", "google", "google_keys", "vertex", "openai", "elevenlabs", "runway", "luma", "heygen", "sandbox"}
+    {"replicate", "fal", "fal_rest", "google", "google_keys", "vertex", "openai", "openai_speech", "elevenlabs", "runway", "luma", "heygen",
+     "sandbox"}
 )  # fmt: skip
 # Environment name -> field, factor to its unit, least and most.
 _WAITS: Mapping[str, tuple[str, float, float, float]] = {
@@ -40,7 +42,9 @@ class Settings:
     provider_keys: of providers of generated media, by the environment's names. provider_bases: other addresses of their APIs
     (<SERVICE>_BASE_URL), by provider. models_file: models of one's own (VIRALSYNC_MODELS). poll_waits: how providers are polled
     (VIRALSYNC_POLL_INITIAL_S, _FACTOR, _CEILING_S, _MOST). local_gateway: the gateway as programs of this machine reach it
-    (VIRALSYNC_LOCAL_URL).
+    (VIRALSYNC_LOCAL_URL). voice_folders: of speech engines with voices on this machine (VIRALSYNC_PIPER_MODELS,
+    VIRALSYNC_KOKORO_MODELS, separated by ":"). speech_models: of speech services, by engine (VIRALSYNC_OPENAI_SPEECH_MODEL,
+    VIRALSYNC_ELEVENLABS_SPEECH_MODEL).
     """
 
     home: Path
@@ -66,6 +70,8 @@ class Settings:
     models_file: Path | None = None
     poll_waits: Mapping[str, float] = dataclasses.field(default_factory=dict)
     local_gateway: str | None = None
+    voice_folders: Mapping[str, tuple[Path, ...]] = dataclasses.field(default_factory=dict)
+    speech_models: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @staticmethod
     def from_env(environ: Mapping[str, str], *, cwd: Path) -> Settings:
@@ -101,6 +107,10 @@ class Settings:
             models_file=cwd / Path(environ["VIRALSYNC_MODELS"]).expanduser() if environ.get("VIRALSYNC_MODELS") else None,
             poll_waits=_waits(environ),
             local_gateway=_base_url(environ.get("VIRALSYNC_LOCAL_URL"), "VIRALSYNC_LOCAL_URL"),
+            voice_folders={name: _paths(environ.get(f"VIRALSYNC_{name.upper()}_MODELS"), cwd) for name in ("piper", "kokoro")},
+            speech_models={
+                name: environ[key] for name in ("openai", "elevenlabs") if environ.get(key := f"VIRALSYNC_{name.upper()}_SPEECH_MODEL")
+            },
         )
 
     @property

@@ -35,6 +35,7 @@ def gateway_command(args: argparse.Namespace, settings: Settings) -> int:
     from viralsync_pipelines.defs.home import event_marks
     from viralsync_pipelines.defs.instance import open_instance
     from viralsync_pipelines.defs.studio import store_without_dagster
+    from viralsync_pipelines.defs.voices import means_of
     from viralsync_pipelines.gateway.app import build_app
     from viralsync_pipelines.gateway.auth import check_bind
     from viralsync_pipelines.gateway.deps import put_together
@@ -57,7 +58,7 @@ def gateway_command(args: argparse.Namespace, settings: Settings) -> int:
             board=open_board(instance, database, event_marks, now_ms, reported), reported=reported, launcher=launcher, database=database,
             store=store, host=args.host, now_ms=now_ms, plans=load_plans(settings.plans_file),
             api_base_url=settings.api_base_url, output=CapturedOutput(instance), dagster_url=args.dagster, allow_hosts=settings.allow_hosts,
-            desk=desk,
+            desk=desk, speech=means_of(settings),
         )  # fmt: skip
         check_bind(args.host, deps.accounts)
         speak_up()

@@ -6,13 +6,14 @@ What belongs here: putting it together. What does not: any part of it (generate/
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from viralsync_pipelines.board.ledger_jobs import LedgerJobs
 from viralsync_pipelines.board.reported import ReportedJobs
 from viralsync_pipelines.board.results import output_url_at
+from viralsync_pipelines.defs.late import LOOPBACK, doors
 from viralsync_pipelines.generate.calls import Calls
 from viralsync_pipelines.generate.desk import Desk
 from viralsync_pipelines.generate.ledger import Ledger
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 # Where `viralsync up` has the sandbox.
 SANDBOX = "http://127.0.0.1:3002/v1"
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Under which the database keeps what signs our addresses.
 _SIGNING = "generate"
 
@@ -45,8 +45,8 @@ def open_desk(
     accounts = Accounts(database, now_ms)
     local_url = settings.local_gateway or LOCAL_GATEWAY
     bases = {"sandbox": SANDBOX, **settings.provider_bases}
-    near = {name: base for name, base in bases.items() if name == "sandbox" or urlsplit(base).hostname in _LOOPBACK}
-    allow = (*settings.allow_hosts, *_doors([*near.values(), local_url]))
+    near = {name: base for name, base in bases.items() if name == "sandbox" or urlsplit(base).hostname in LOOPBACK}
+    allow = (*settings.allow_hosts, *doors([*near.values(), local_url]))
     return Desk(
         ledger=Ledger(database, LedgerJobs(told, now_ms), now_ms, random.random, waits_of(settings)),
         calls=Calls(open_client(allow=allow, read_s=60.0), settings.provider_keys, settings.provider_bases, now_ms),
@@ -59,16 +59,6 @@ def open_desk(
         unseal=unsealer(accounts.shared_secret(SEALING)),
         near=frozenset(near),
     )
-
-
-def _doors(bases: Iterable[str]) -> set[str]:
-    """Of these addresses those on this machine, port by port: what a provider names as a result must not open Dagster's UI."""
-    found: set[str] = set()
-    for parts in map(urlsplit, bases):
-        if parts.hostname in _LOOPBACK:
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            found |= {f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"}
-    return found
 
 
 def waits_of(settings: Settings) -> Waits:

@@ -15,6 +15,7 @@ from viralsync_pipelines.movie.layers import VoiceLayer
 from viralsync_pipelines.movie.script import Line
 from viralsync_pipelines.movie.spec import Movie
 from viralsync_pipelines.movie.staging import line_of
+from viralsync_pipelines.render.gather import pending_line
 from viralsync_pipelines.render.prepare import read_spec
 
 
@@ -26,7 +27,7 @@ def known_lines(movie: Movie, pending: Collection[str]) -> tuple[Line, ...]:
             line_of(layer)
             for at, layers in stacks
             for number, layer in enumerate(layers)
-            if isinstance(layer, VoiceLayer) and f"{at}/layers/{number}/text" not in pending
+            if isinstance(layer, VoiceLayer) and pending_line(f"{at}/layers/{number}", pending) is None
         )
     )
 
@@ -38,23 +39,21 @@ def find_lines(context: dg.OpExecutionContext, config: Take) -> Iterator[dg.Dyna
     except ViralsyncError as error:
         raise refusal_of(context, error) from error
     for number, line in enumerate(known_lines(movie, expansion.pending), 1):
-        yield dg.DynamicOutput(line.__dict__, mapping_key=f"line_{number:03d}")
+        yield dg.DynamicOutput(line.as_json(), mapping_key=f"line_{number:03d}")
 
 
 @dg.op(description="Speaks one line, or finds it spoken already.")
 def speak_line(context: dg.OpExecutionContext, line: dict[str, Any], studio: StudioResource) -> dict[str, Any]:
-    from viralsync_pipelines.speech.cache import speak_cached
-
     with at_work(studio) as desk:
-        desk.scratch.mkdir(parents=True, exist_ok=True)
         try:
-            spoken, hit = speak_cached(Line(**line), desk.store, desk.scratch)
+            spoken, hit = desk.spoken(Line.from_json(line))
         except ViralsyncError as error:
             raise failure_of(error) from error
     tell(context, f"{'found' if hit else 'spoke'} {spoken.duration:.2f} s: {' '.join(line['text'].split())[:80]}")
     context.add_output_metadata(
         {"cache": "hit" if hit else "miss", "seconds": round(spoken.duration, 3), "words": len(spoken.words), "text": line["text"],
-         "engine": spoken.engine, "voice": spoken.voice}
+         "engine": spoken.engine, "voice": spoken.voice, "timing": spoken.timing, "characters": 0 if hit else spoken.characters,
+         "cost_usd": 0.0 if hit else spoken.cost_usd if spoken.cost_usd is not None else "unknown"}
     )  # fmt: skip
     return spoken.as_json()
 

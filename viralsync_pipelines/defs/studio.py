@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from viralsync_pipelines.defs.late import LateClient
 from viralsync_pipelines.defs.scratch import own_scratch
+from viralsync_pipelines.defs.voices import means_of
 from viralsync_pipelines.errors import SettingsError
 from viralsync_pipelines.movie.plan import MoviePlan
 from viralsync_pipelines.movie.script import Line, Spoken
@@ -24,6 +25,7 @@ from viralsync_pipelines.render.prepare import Desk, Prepared, prepare, settle
 from viralsync_pipelines.render.shelf import Shelf
 from viralsync_pipelines.render.sources import Sources
 from viralsync_pipelines.settings import Settings
+from viralsync_pipelines.speech.engine import NO_MEANS, Means
 from viralsync_pipelines.storage.keys import manifest_key, output_key
 from viralsync_pipelines.storage.store import BucketPlace, S3Access, Store, open_store, place_of
 
@@ -32,20 +34,26 @@ _MEDIA = re.compile(r"media/[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,5}")
 
 @dataclass(frozen=True)
 class Studio:
-    """scratch: temporary files of renders. sources: how sources are brought in. shelf: where later steps find them."""
+    """scratch: temporary files of renders. sources: how sources are brought in. shelf: where later steps find them.
+    means: what speech engines are opened with."""
 
     store: Store
     scratch: Path
     sources: Sources
     shelf: Shelf
     fonts: FontBook
+    means: Means = NO_MEANS
 
     def speak(self, line: Line) -> Spoken:
         """The line from the cache, or spoken now."""
+        return self.spoken(line)[0]
+
+    def spoken(self, line: Line) -> tuple[Spoken, bool]:
+        """The same, and whether it was in the cache."""
         from viralsync_pipelines.speech.cache import speak_cached
 
         self.scratch.mkdir(parents=True, exist_ok=True)
-        return speak_cached(line, self.store, self.scratch)[0]
+        return speak_cached(line, self.store, self.scratch, means=self.means)
 
     def prepare(self, document: Mapping[str, Any], variables: Mapping[str, Any], *, draft: bool = False) -> Prepared:
         return prepare(document, self._desk, variables=variables, draft=draft)
@@ -91,6 +99,7 @@ def open_studio(settings: Settings, store: Store) -> Studio:
         ),
         shelf=Shelf(store, cache, shared=bucket is not None),
         fonts=open_font_book(settings.font_dirs),
+        means=means_of(settings),
     )
 
 
@@ -129,23 +138,6 @@ def store_without_dagster(settings: Settings) -> Store:
     return open_store(settings.store, access if bucket else None)
 
 
-class _LateClient:
-    """An httpx client that is opened by the first request: httpx and its TLS context take 0.4 s, and most movies need neither."""
-
-    def __init__(self, allow: tuple[str, ...]) -> None:
-        self._allow = allow
-        self._lock = threading.Lock()
-        self._client: Any = None
-
-    def __getattr__(self, name: str) -> Any:
-        with self._lock:
-            if self._client is None:
-                from viralsync_pipelines.http import open_client
-
-                self._client = open_client(allow=self._allow)
-        return getattr(self._client, name)
-
-
 def _web(settings: Settings) -> Any:
     from viralsync_pipelines.addresses import Allow
     from viralsync_pipelines.render.download import Web
@@ -154,5 +146,5 @@ def _web(settings: Settings) -> Any:
         Allow.of(settings.allow_hosts)
     except ValueError as error:
         raise SettingsError(f"VIRALSYNC_ALLOW_HOSTS: {error}") from error
-    client: Any = _LateClient(settings.allow_hosts)
+    client: Any = LateClient(settings.allow_hosts)
     return Web(client)

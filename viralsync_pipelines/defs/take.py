@@ -15,9 +15,12 @@ from pydantic import Field
 
 from viralsync_pipelines.defs.resources import StudioResource, settings_now, store_of
 from viralsync_pipelines.defs.studio import Studio, is_generation, made_by
+from viralsync_pipelines.defs.voices import speech_of_channel
 from viralsync_pipelines.errors import MovieInvalid, ViralsyncError
-from viralsync_pipelines.jobs.orders import DEFAULT_WORKSPACE, JOB_TAG, WORKSPACE_TAG
+from viralsync_pipelines.jobs.orders import CHANNEL_TAG, DEFAULT_WORKSPACE, JOB_TAG, WORKSPACE_TAG
+from viralsync_pipelines.movie.voicing import with_speech
 from viralsync_pipelines.render.lifeline import tie_to_parent
+from viralsync_pipelines.render.prepare import movie_id_of
 from viralsync_pipelines.render.registry import find_registered, find_version
 from viralsync_pipelines.storage.keys import INBOX, output_key
 from viralsync_pipelines.storage.store import Store
@@ -84,8 +87,17 @@ def wanted(context: dg.OpExecutionContext, config: Take) -> tuple[dict[str, Any]
     """The document to render, and the folder its relative paths start from ("" for none).
 
     A folder opens files of this machine to the movie. It comes from the command line alone: with a render, or kept with the
-    registered document. A document from anywhere else never inherits it.
+    registered document. A document from anywhere else never inherits it. What the movie does not say of how it is spoken comes from
+    the channel of the run.
     """
+    document, folder = _wanted(context, config)
+    channel = context.run.tags.get(CHANNEL_TAG)
+    given = speech_of_channel(store_of(settings_now()), channel) if channel else {}
+    # With the id it has without: a channel's voice makes no other movie of it.
+    return ({**with_speech(document, given), "id": movie_id_of(document)} if given else document), folder
+
+
+def _wanted(context: dg.OpExecutionContext, config: Take) -> tuple[dict[str, Any], str]:
     if config.movie:
         return config.movie, config.folder
     store = store_of(settings_now())

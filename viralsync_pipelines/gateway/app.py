@@ -34,6 +34,7 @@ from viralsync_pipelines.gateway import (
     stream,
     stream_tokens,
     timeline,
+    voices,
     webhooks,
 )
 from viralsync_pipelines.gateway.deps import Deps
@@ -75,6 +76,7 @@ def build_app(deps: Deps, *, heartbeat_s: float = HEARTBEAT_S, cors_origins: Seq
     app.state.instruments = health.Instruments(deps, hub)
     routes = (
         renders, jobs, stream, stream_tokens, output, files, reports, callbacks, account, executions, generations, timeline, shared, health,
+        voices,
     )  # fmt: skip
     for module in routes:
         router: APIRouter = module.router

@@ -16,6 +16,7 @@ from viralsync_pipelines.gateway.known_keys import KnownKeys
 from viralsync_pipelines.gateway.limiting import Limiter
 from viralsync_pipelines.gateway.plans import Plans
 from viralsync_pipelines.generate.sealing import SEALING
+from viralsync_pipelines.speech.engine import NO_MEANS, Means
 from viralsync_pipelines.storage.accounts import Accounts
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Deps:
     # Where generation is done; without one nothing is generated. Seals the keys of providers that come with a plan.
     desk: Desk | None = None
     seal_secret: bytes = b""
+    # What speech engines are asked for their voices with.
+    speech: Means = NO_MEANS
 
 
 def put_together(
@@ -72,6 +75,7 @@ def put_together(
     dagster_url: str | None = None,
     allow_hosts: tuple[str, ...] = (),
     desk: Desk | None = None,
+    speech: Means = NO_MEANS,
 ) -> Deps:
     """Deps with everything that stands on the database alone made from it. The database is migrated."""
     accounts = Accounts(database, now_ms)
@@ -94,6 +98,7 @@ def put_together(
         allow_hosts=allow_hosts,
         desk=desk,
         seal_secret=accounts.shared_secret(SEALING) if desk is not None else b"",
+        speech=speech,
     )
 
 

@@ -45,7 +45,7 @@ STATUS_OF: Mapping[str, int] = {
         (
             "SOURCE_NOT_FOUND", "SOURCE_REFUSED", "SOURCE_UNREADABLE", "SOURCE_CHANGED", "SOURCE_TOO_LARGE", "FONT_NOT_FOUND",
             "FONT_UNREADABLE", "GLYPH_MISSING", "SPEECH_EMPTY", "SPEECH_TOO_LONG", "SPEECH_TEXT_REFUSED", "SPEECH_SPEED_REFUSED",
-            "SPEECH_SSML_REFUSED", "VOICE_NOT_FOUND", "ENGINE_NOT_FOUND",
+            "SPEECH_SSML_REFUSED", "SPEECH_PITCH_REFUSED", "SPEECH_STYLE_REFUSED", "SPEECH_REFUSED", "VOICE_NOT_FOUND", "ENGINE_NOT_FOUND",
         ), 400,
     ),
     "RUN_NOT_FOUND": 404,
@@ -61,6 +61,12 @@ STATUS_OF: Mapping[str, int] = {
     "SOURCE_UNAVAILABLE": 503,
     "DATABASE_UNAVAILABLE": 503,
     "DISK_FULL": 503,
+    **dict.fromkeys(
+        (
+            "SPEECH_ENGINE_MISSING", "SPEECH_KEY_MISSING", "SPEECH_KEY_REFUSED", "SPEECH_QUOTA_EXCEEDED", "SPEECH_BUSY",
+            "SPEECH_UNAVAILABLE", "SPEECH_AUDIO_INVALID",
+        ), 503,
+    ),
 }  # fmt: skip
 """Statuses of errors raised below the gateway. Any other code is a fault of ours: 500, and its words stay in the log."""
 

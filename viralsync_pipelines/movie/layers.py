@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic_core import PydanticCustomError
 
 from viralsync_pipelines.movie.lengths import ColorField, LengthField
+from viralsync_pipelines.movie.voicing import Fallback, Language, Pitch, Share, Speed, Style
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 # Two hours: no short film is longer, and 48 kHz float stereo of it still fits a laptop's disk (2.8 GB).
@@ -280,14 +281,20 @@ class AudioLayer(Timed):
 
 
 class VoiceLayer(Timed):
-    """Words that are spoken; gives word timings."""
+    """Words that are spoken; gives word timings. What it does not say of how comes from the movie's `speech`."""
 
     type: Literal["voice"]
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
     ssml: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
     voice: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     engine: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    speed: Annotated[float, Field(ge=0.25, le=4)] = 1.0
+    speed: Speed = 1.0
+    pitch: Pitch = 1.0
+    style: Style | None = None
+    stability: Share | None = None
+    similarity: Share | None = None
+    language: Language | None = None
+    fallback: Fallback = Field(default_factory=list)
     pauseAfter: Annotated[float, Field(ge=0, le=60)] = 0.0  # noqa: N815 - the wire's name
     duration: OwnLength = "auto"
     volume: Volume = 1.0

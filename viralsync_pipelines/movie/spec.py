@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from viralsync_pipelines.errors import Problem
 from viralsync_pipelines.movie.layers import ID_PATTERN, MAX_SECONDS, Captions, Layer, Model, Timed
 from viralsync_pipelines.movie.lengths import ColorField
+from viralsync_pipelines.movie.voicing import Speech, filled
 from viralsync_pipelines.movie.wording import near, problems_of
 
 MAX_SCENES = 2_000
@@ -132,6 +133,7 @@ class Movie(Model):
     layers: Annotated[list[Layer], Field(max_length=MAX_LAYERS)] = Field(default_factory=list)
     captions: Captions | None = None
     audio: Audio = Field(default_factory=Audio)
+    speech: Speech | None = None
     output: Output = Field(default_factory=Output)
 
     @model_validator(mode="before")
@@ -147,6 +149,7 @@ class Reading:
 
     For finding more faults of a movie that is not valid as a whole. layers: every valid layer by its pointer in the expanded
     document. rough: the movie with blanks for its faulty layers and scenes; blanks: pointers of scenes that hold any.
+    voiced: for each voice layer, by its pointer, the fields that it has from the movie's `speech`.
     """
 
     movie: Movie | None = None
@@ -154,6 +157,7 @@ class Reading:
     layers: dict[str, Any] = field(default_factory=dict)
     rough: Movie | None = None
     blanks: frozenset[str] = frozenset()
+    voiced: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 _LAYER: TypeAdapter[Any] = TypeAdapter(Layer)
@@ -183,10 +187,11 @@ def _problems(document: Any, reading: Reading) -> Iterator[Problem]:
         return
     scenes = _list_in(document, "scenes")
     problems += _doubled_ids(scenes, "/scenes", "SCENE_ID_DUPLICATE", "scene")
+    speech = _speech_in(document)
     read: list[Any] = []
     for index, scene in enumerate(scenes):
         at = f"/scenes/{index}"
-        parts = {**scene, "layers": _layers(scene, at, problems, reading)} if _list_in(scene, "layers") else scene
+        parts = {**scene, "layers": _layers(scene, at, problems, reading, speech)} if _list_in(scene, "layers") else scene
         read.append(_read(Scene.model_validate, parts, Scene, scene, at, problems))
         if len(problems) > MAX_PROBLEMS:
             break
@@ -194,7 +199,7 @@ def _problems(document: Any, reading: Reading) -> Iterator[Problem]:
     if isinstance(document, dict):
         whole = {**document, **({"scenes": read} if scenes else {})}
         if _list_in(document, "layers"):
-            whole["layers"] = _layers(document, "", problems, reading)
+            whole["layers"] = _layers(document, "", problems, reading, speech)
     movie = _read(Movie.model_validate, whole, Movie, document, "", problems)
     if isinstance(movie, Movie):
         reading.rough = movie
@@ -210,7 +215,17 @@ _BLANK_LAYER = _LAYER.validate_python({"type": "shape"})
 _BLANK_SCENE = Scene(id="blank")
 
 
-def _layers(holder: Any, at: str, problems: list[Problem], reading: Reading) -> list[Any]:
+def _speech_in(document: Any) -> dict[str, Any]:
+    """The movie's `speech` as written; nothing when it is faulty, which is then told at its own place."""
+    found = document.get("speech") if isinstance(document, dict) else None
+    try:
+        Speech.model_validate(found)
+    except ValidationError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _layers(holder: Any, at: str, problems: list[Problem], reading: Reading, speech: Mapping[str, Any]) -> list[Any]:
     layers = holder["layers"]
     problems += _doubled_ids(layers, f"{at}/layers", "LAYER_ID_DUPLICATE", "layer")
     if len(layers) > MAX_LAYERS:
@@ -220,7 +235,11 @@ def _layers(holder: Any, at: str, problems: list[Problem], reading: Reading) -> 
     for index, layer in enumerate(layers[:MAX_LAYERS]):
         place = f"{at}/layers/{index}"
         before = len(problems)
-        read.append(_read(_LAYER.validate_python, layer, Timed, layer, place, problems))
+        said = layer
+        if speech and isinstance(layer, dict) and layer.get("type") == "voice":
+            said = filled(layer, speech)
+            reading.voiced[place] = frozenset(said.keys() - layer.keys())
+        read.append(_read(_LAYER.validate_python, said, Timed, layer, place, problems))
         if len(problems) == before:
             reading.layers[place] = read[-1]
         elif len(problems) > MAX_PROBLEMS:

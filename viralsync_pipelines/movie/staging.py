@@ -55,9 +55,10 @@ class Stage:
 
 def line_of(layer: VoiceLayer) -> Line:
     """What a voice layer wants said."""
-    if layer.ssml is not None:
-        return Line(layer.ssml, True, layer.voice, layer.engine, layer.speed)
-    return Line(layer.text or "", False, layer.voice, layer.engine, layer.speed)
+    return Line(
+        layer.ssml if layer.ssml is not None else layer.text or "", layer.ssml is not None, layer.voice, layer.engine, layer.speed,
+        layer.pitch, layer.style, layer.stability, layer.similarity, layer.language, tuple(layer.fallback),
+    )  # fmt: skip
 
 
 def stage_visual(layer: Any, stage: Stage) -> tuple[Visual, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from viralsync_pipelines.errors import CaptionsInvalid, Problem, SourceError, SpeechError
@@ -17,6 +18,7 @@ from viralsync_pipelines.movie.known import Known, KnownSource
 from viralsync_pipelines.movie.layers import Captions, VoiceLayer, caption_src
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.movie.staging import line_of
+from viralsync_pipelines.movie.voicing import Speech
 from viralsync_pipelines.render.sources import Source, Sources, bring_all, bring_text
 
 # A film of two hours has room for fewer: one new picture every four seconds.
@@ -52,8 +54,12 @@ def gather(
     pending: Collection[str] = (),
     locate: Callable[[str], str] = lambda pointer: pointer,
     threads: int = 2,
+    voiced: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> None:
-    """Bring in and speak what `layers` (by pointer) name and what is not there yet, except fields that are still pending."""
+    """Bring in and speak what `layers` (by pointer) name and what is not there yet, except fields that are still pending.
+
+    voiced: fields that voice layers have from the movie's `speech`, where their faults are told.
+    """
     wanted: list[tuple[str, str]] = []
     spoken: dict[Line, tuple[str, VoiceLayer]] = {}
     for place, layer in layers.items():
@@ -80,13 +86,15 @@ def gather(
                 gathered.speech[line.key] = outcome
             else:
                 gathered.failed.add(line.key)
-                pointer = locate(f"{place}/{_blamed(outcome, layer)}")
+                name = _blamed(outcome, layer)
+                pointer = locate(f"/speech/{name}" if name in voiced.get(place, ()) else f"{place}/{name}")
                 gathered.problems.append(Problem(pointer, outcome.code, outcome.message))
 
 
 def pending_line(place: str, pending: Collection[str]) -> str | None:
     """The pending field that keeps a voice layer from being spoken yet."""
-    return next((f for f in ("text", "ssml", "voice", "engine", "speed") if f"{place}/{f}" in pending), None)
+    waits = next((name for name in ("text", "ssml", *Speech.model_fields) if f"{place}/{name}" in pending), None)
+    return waits or next((pointer[1:] for pointer in pending if pointer == "/speech" or pointer.startswith("/speech/")), None)
 
 
 def _bring(wanted: list[tuple[str, str]], gathered: Gathered, bench: Sources) -> None:
@@ -121,10 +129,14 @@ def _say(speak: Callable[[Line], Spoken], line: Line) -> Spoken | SpeechError:
 
 def _blamed(error: SpeechError, layer: VoiceLayer) -> str:
     """The field that a failure to speak is about."""
+    if error.pointer is not None:
+        return error.pointer
     if error.code == "VOICE_NOT_FOUND" and layer.voice is not None:
         return "voice"
     if error.code == "ENGINE_NOT_FOUND" and layer.engine is not None:
         return "engine"
-    if error.code == "SPEECH_SPEED_REFUSED":
-        return "speed"
+    if error.code in {"SPEECH_SPEED_REFUSED", "SPEECH_PITCH_REFUSED", "SPEECH_STYLE_REFUSED"}:
+        return error.code.split("_")[1].lower()
+    if error.others_may and layer.engine is not None:
+        return "engine"
     return "text" if layer.text is not None else "ssml"

@@ -125,7 +125,7 @@ def _settle(document: Mapping[str, Any], variables: Mapping[str, Any], desk: Des
     for _ in range(rounds):
         gather(
             reading.layers, gathered, desk.sources, desk.speak,
-            pending=_absent(expansion), locate=_locator(expansion), threads=desk.threads,
+            pending=_absent(expansion), locate=_locator(expansion), threads=desk.threads, voiced=reading.voiced,
         )  # fmt: skip
         waiting = set(expansion.pending)
         if reading.movie is None or reading.problems or gathered.problems or not waiting or waiting == previous:

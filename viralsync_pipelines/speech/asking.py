@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 TRIES = 4
 FIRST_PAUSE_S = 0.5
-# For all pauses of one line together. A service that asks for more is taken at its word, and the line is given up.
-PATIENCE_S = 90.0
 # Five thousand characters are spoken in some twenty seconds.
 WORK_S = 180.0
 # Fifteen minutes of 16 bits at 48 kHz, as base64.
@@ -63,7 +61,7 @@ class Service:
     def ask(self, method: str, path: str, *, params: Mapping[str, str] | None = None, payload: Any = None) -> Answer:
         """Raises SpeechError SPEECH_KEY_REFUSED, SPEECH_QUOTA_EXCEEDED, SPEECH_BUSY, SPEECH_UNAVAILABLE, or SPEECH_REFUSED for a
         request that it does not take, which another try would not change."""
-        left = PATIENCE_S
+        left = self.means.patience_s
         for attempt in range(1, TRIES + 1):
             try:
                 return self._once(method, path, params, payload)

@@ -15,17 +15,20 @@ from pathlib import Path
 
 from viralsync_pipelines.errors import ObjectMissing, SpeechError
 from viralsync_pipelines.movie.script import Line, Spoken
-from viralsync_pipelines.speech.engine import DEFAULT_ENGINE, NO_MEANS, Means, SpeechEngine, engine_named, refuse_unspeakable
+from viralsync_pipelines.speech.engine import (
+    DEFAULT_ENGINE,
+    ENGINES,
+    NO_MEANS,
+    Means,
+    SpeechEngine,
+    engine_named,
+    one_of,
+    refuse_unspeakable,
+)
 from viralsync_pipelines.storage.keys import speech_key, speech_timings_key
 from viralsync_pipelines.storage.store import Store
 
 FORMAT = 1  # raise it when the same samples would get other words, or the sidecar other fields
-
-# What another engine may do better. Never a fault of the text, which is to be seen and mended.
-OTHERS_MAY = frozenset({
-    "SPEECH_ENGINE_MISSING", "SPEECH_KEY_MISSING", "SPEECH_KEY_REFUSED", "SPEECH_QUOTA_EXCEEDED", "SPEECH_BUSY", "SPEECH_UNAVAILABLE",
-    "SPEECH_AUDIO_INVALID",
-})  # fmt: skip
 
 
 def speak_cached(line: Line, store: Store, work: Path, engine: SpeechEngine | None = None, means: Means = NO_MEANS) -> tuple[Spoken, bool]:
@@ -38,12 +41,16 @@ def speak_cached(line: Line, store: Store, work: Path, engine: SpeechEngine | No
     Raises SpeechError as SpeechEngine.speak does (with fallbacks: what became of each), ENGINE_NOT_FOUND, and StoreError.
     """
     refuse_unspeakable(line)
+    for each in fallbacks_of(line):
+        if each.engine not in ENGINES:  # seen today, not on the day it is needed
+            told = f"the fallback {each.engine!r} is no speech engine; use {one_of(ENGINES, each.engine or '')}"
+            raise SpeechError(told, code="ENGINE_NOT_FOUND", pointer="fallback")
     failed: list[tuple[str, SpeechError]] = []
     for each in (replace(line, fallback=()), *fallbacks_of(line)):
         try:
             spoken, hit = _by_one(each, store, work, engine if not failed and engine is not None else engine_named(each.engine, means))
         except SpeechError as error:
-            if error.code not in OTHERS_MAY and not failed:
+            if not (error.others_may or failed):
                 raise
             failed.append((each.engine or DEFAULT_ENGINE, error))
         else:

@@ -101,6 +101,7 @@ class EdgeEngine:
             from edge_tts.exceptions import EdgeTTSException, NoAudioReceived
         except ImportError as error:
             raise extra_missing("edge") from error
+        left = self.means.patience_s
         for attempt in range(1, TRIES + 1):
             try:
                 return asyncio.run(_within(what(edge_tts)))
@@ -121,9 +122,10 @@ class EdgeEngine:
                 trouble, code, pause = error, "SPEECH_UNAVAILABLE", None
                 words = f"edge broke off ({str(error)[:200] or type(error).__name__})"
             pause = _FIRST_PAUSE_S * attempt if pause is None else pause
-            if attempt == TRIES or pause > 60:
+            if attempt == TRIES or pause > left:
                 told = f"{words}; it was asked {attempt} times, so try again later, or name a `fallback`"
                 raise SpeechError(told, code=code) from trouble
+            left -= pause
             self.means.sleep(pause)
         raise AssertionError("a loop of TRIES tries returns or raises")
 

@@ -70,7 +70,8 @@ class Means:
     """What engines are opened with. client: makes or gives the guarded HTTP client (http.open_client) at the first request.
 
     keys: by environment name. bases: addresses of APIs by service. models: a model's name by engine, where it is not the usual one.
-    folders: where an engine's voices lie. sleep: waits between tries.
+    folders: where an engine's voices lie. sleep: waits between tries; patience_s: for all pauses of one line together. A service that
+    asks for more is taken at its word, and the line is given up.
     """
 
     client: Callable[[], httpx.Client] = _no_client
@@ -79,6 +80,7 @@ class Means:
     models: Mapping[str, str] = field(default_factory=dict)
     folders: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     sleep: Callable[[float], None] = time.sleep
+    patience_s: float = 90.0
 
 
 NO_MEANS = Means()
@@ -104,7 +106,7 @@ class SpeechEngine(Protocol):
         """Write the WAV to `out`, whole or not at all.
 
         Raises SpeechError: VOICE_NOT_FOUND, SPEECH_EMPTY, SPEECH_TOO_LONG, SPEECH_TEXT_REFUSED, SPEECH_SPEED_REFUSED,
-        SPEECH_SSML_REFUSED, SPEECH_FAILED; and what another engine may do better (OTHERS_MAY in cache.py): SPEECH_ENGINE_MISSING,
+        SPEECH_SSML_REFUSED, SPEECH_FAILED; and what another engine may do better (SpeechError.others_may): SPEECH_ENGINE_MISSING,
         SPEECH_KEY_MISSING, SPEECH_KEY_REFUSED, SPEECH_QUOTA_EXCEEDED, SPEECH_BUSY, SPEECH_UNAVAILABLE, SPEECH_AUDIO_INVALID.
         """
         ...

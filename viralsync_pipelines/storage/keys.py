@@ -129,6 +129,11 @@ def movie_version_key(movie_id: str, sha256: str) -> str:
     return f"movies/{checked_id(movie_id)}/{checked_digest(sha256)}.json"
 
 
+def channel_key(channel: str) -> str:
+    """What is kept of a channel, such as how its movies are spoken."""
+    return f"channels/{checked_id(channel)}.json"
+
+
 def inbox_key(name: str) -> str:
     return checked_key(f"{INBOX}{name}")
 
