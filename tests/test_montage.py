@@ -19,10 +19,11 @@ from viralsync_pipelines.generate.materials import Material, literal
 from viralsync_pipelines.generate.montage import check_film, film_of
 from viralsync_pipelines.generate.provider import CallFailed
 from viralsync_pipelines.generate.subtitles import STYLES, captions_of
-from viralsync_pipelines.generate.utterances import laid_out, lines_of, paragraphs, told_of
-from viralsync_pipelines.movie.script import Spoken, Word
+from viralsync_pipelines.generate.utterances import order_of, paragraphs
 from viralsync_pipelines.movie.spec import read_movie
 from viralsync_pipelines.movie.templates import expand
+from viralsync_pipelines.speech.narration import narration_of
+from viralsync_pipelines.speech.order import read_order
 
 SHA = "ab" * 32
 
@@ -269,8 +270,9 @@ def test_narrations_are_checked_and_split_into_lines() -> None:
     assert faults("narrate") == faults("narrate", text="a", lines=["b"]) == {"/text": "FIELD_MISSING"}
     assert faults("narrate", lines=["a", " ", {"text": "x", "speed": 9}]) == {"/lines/2/speed": "VALUE_OUT_OF_RANGE"}
     assert faults("narrate", lines=["a", " "]) == {"/lines/1/text": "FIELD_MISSING"}
-    said = lines_of(Narrate.model_validate({"lines": ["a", {"text": "b", "voice": "v", "pauseAfter": 2}, "c"], "speed": 1.5, "gap": 0.5}))
-    assert [(each.line.text, each.line.voice, each.line.speed, each.pause) for each in said] == [
+    asked = {"lines": ["a", {"text": "b", "voice": "v", "pauseAfter": 2}, "c"], "speed": 1.5, "gap": 0.5}
+    narration = narration_of(read_order(order_of(Narrate.model_validate(asked))))
+    assert [(each.line.text, each.line.voice, each.line.speed, each.pause) for each in narration.lines] == [
         ("a", None, 1.5, 0.5), ("b", "v", 1.5, 2.0), ("c", None, 1.5, 0.0),
     ]  # fmt: skip
     assert paragraphs("one\n\n  two  \n") == ["one", "two"]
@@ -282,16 +284,6 @@ def test_long_paragraphs_are_cut_and_nothing_of_them_is_lost(text: str, times: i
     cut = paragraphs(text * times)
     assert all(0 < len(each) <= 4_000 for each in cut)
     assert "".join("".join(cut).split()) == "".join((text * times).split())
-
-
-def test_lines_are_laid_out_to_the_sample() -> None:
-    spoken = [Spoken("k", "a", "s", samples, 22_050, (Word("hi", 0.1, 0.2, 0, 2),), "espeak", "en") for samples in (1_001, 333, 7)]
-    said = lines_of(Narrate.model_validate({"lines": ["hi", "hi", "hi"], "gap": 0.1}))
-    stretches = laid_out(said, spoken)
-    assert [(each.at, each.silence) for each in stretches] == [(0, 2_205), (3_206, 2_205), (5_744, 0)]
-    told = told_of(stretches)
-    assert told["duration"] == 5_751 / 22_050
-    assert [word["start"] for word in told["words"]] == [0.1, round(3_206 / 22_050 + 0.1, 6), round(5_744 / 22_050 + 0.1, 6)]
 
 
 NEAR: dict[str, dict[str, Any]] = {

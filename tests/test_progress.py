@@ -210,6 +210,9 @@ def test_every_step_in_the_tables_is_one_of_the_projects() -> None:
         for inner in outer.definition.nodes:
             assert isinstance(inner.definition, dg.OpDefinition)
             ops[f"{outer.name}.{inner.name}"] = inner.definition
+    for node in build_defs().resolve_job_def("narrate_text").graph.nodes:
+        assert isinstance(node.definition, dg.OpDefinition)
+        ops[node.name] = node.definition
     assert {*kinds.CHILD_STEPS, *kinds.PLACES} <= set(ops)
     for op, output in (*kinds.FANOUTS, *kinds.PLANNED):
         assert output in ops[op].output_dict

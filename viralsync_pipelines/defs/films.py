@@ -18,19 +18,20 @@ from typing import Any
 import dagster as dg
 
 from viralsync_pipelines.defs.kit import Kit
-from viralsync_pipelines.defs.narrating import NARRATE_JOB
 from viralsync_pipelines.errors import MovieInvalid, StoreError, ViralsyncError
 from viralsync_pipelines.generate import film_moves, outcomes, records
 from viralsync_pipelines.generate.collect import keep_manifest
 from viralsync_pipelines.generate.film_moves import DAGSTER, OURS, Going
+from viralsync_pipelines.generate.film_params import Narrate
 from viralsync_pipelines.generate.film_sources import with_sources
 from viralsync_pipelines.generate.montage import check_film, film_of
 from viralsync_pipelines.generate.outcomes import Made
 from viralsync_pipelines.generate.records import ENDED, Record, row
 from viralsync_pipelines.generate.submit import results_near
+from viralsync_pipelines.generate.utterances import order_of
 from viralsync_pipelines.jobs.model import WHOLE, Job, Status
 from viralsync_pipelines.jobs.orders import DEFAULT_WORKSPACE, DRAFT_TAG, JOB_TAG, PARENT_TAG, WORKSPACE_TAG
-from viralsync_pipelines.jobs.run_config import RENDER_JOB, ordered_config
+from viralsync_pipelines.jobs.run_config import NARRATE_JOB, RENDER_JOB, narration_config, ordered_config
 from viralsync_pipelines.jobs.view import iso
 from viralsync_pipelines.render.prepare import movie_id_of
 from viralsync_pipelines.render.registry import keep_version
@@ -118,7 +119,7 @@ def _wanted(kit: Kit, record: Record) -> dict[str, str]:
         problems = check_film("narrate", params, "/params")
         if problems:
             raise MovieInvalid(problems)
-        data = json.dumps(params, sort_keys=True).encode()
+        data = json.dumps(order_of(Narrate.model_validate(params)), sort_keys=True).encode()
         key = script_key(hashlib.sha256(data).hexdigest())
         store.put_bytes(key, data, content_type="application/json")
         return {"job": NARRATE_JOB, "document": key}
@@ -135,8 +136,7 @@ def run_of(record: Record) -> dg.RunRequest:
     tags = {JOB_TAG: record.provider_job_id or "", PARENT_TAG: record.id, WORKSPACE_TAG: record.workspace}
     key = f"film:{record.id}:{record.attempt}"
     if wanted["job"] == NARRATE_JOB:
-        config: dict[str, Any] = {"ops": {"speak_text": {"config": {"document": wanted["document"]}}}}
-        return dg.RunRequest(run_key=key, job_name=NARRATE_JOB, run_config=config, tags=tags)
+        return dg.RunRequest(run_key=key, job_name=NARRATE_JOB, run_config=narration_config(wanted["document"]), tags=tags)
     draft = wanted.get("draft") == "true"
     return dg.RunRequest(
         run_key=key, job_name=RENDER_JOB, partition_key=wanted["partition"], tags={**tags, DRAFT_TAG: "true"} if draft else tags,

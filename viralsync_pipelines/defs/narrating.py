@@ -1,87 +1,147 @@
-"""Narrations that a plan asks for, as a small Dagster job: lines spoken once each, and one sound of them with the times of its words.
+"""Narrations as a Dagster job: a script laid out, a step for each of its lines, and one track of them with captions and chapters.
 
-What belongs here: that op and its job. What does not: which lines (generate/utterances.py), speaking (speech/), the asset of a movie's
-lines (narration.py).
+What belongs here: ops, their metadata and how they hang together; the same job whoever asks: the API, the command line, an execution
+plan. What does not: the work (narrated.py), the asset of a movie's lines (narration.py).
 """
 
-import hashlib
-import json
-import tempfile
-import wave
-from pathlib import Path
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
-from viralsync_pipelines.defs.resources import StudioResource
-from viralsync_pipelines.defs.take import at_work, failure_of, job_id_of, tell
+from viralsync_pipelines.defs import narrated
+from viralsync_pipelines.defs.resources import StudioResource, settings_now
+from viralsync_pipelines.defs.scratch import sweep_scratch
+from viralsync_pipelines.defs.shown import link_to, picture_of
+from viralsync_pipelines.defs.studio import Studio, scratch_root
+from viralsync_pipelines.defs.take import at_work, failure_of, job_id_of, tell, within
 from viralsync_pipelines.errors import ViralsyncError
-from viralsync_pipelines.storage.keys import media_key, words_key
+from viralsync_pipelines.jobs.orders import DEFAULT_WORKSPACE, WORKSPACE_TAG
+from viralsync_pipelines.jobs.run_config import EVERY_SCENE, NARRATE_JOB
+from viralsync_pipelines.movie.script import Line
+from viralsync_pipelines.movie.script import Spoken as SpokenLine
+from viralsync_pipelines.speech.order import OwnAudio
+from viralsync_pipelines.storage.keys import speech_timings_key
 
-NARRATE_JOB = "narrate_text"
-_CHUNK = 1 << 20
+# Away for the moment: the same line may be spoken a little later. Everything else would end the same way.
+PASSING = frozenset({"SPEECH_BUSY", "SPEECH_UNAVAILABLE", "SOURCE_UNAVAILABLE", "STORE_UNAVAILABLE", "FFMPEG_STALLED"})
 
 
 class Script(dg.Config):
-    """What is to be spoken. document: store key of the params of a `narrate`."""
+    """What is to be spoken."""
 
-    document: str
+    document: str = Field(description="Store key of the narration's order: a script or lines, voices, a bed.")
+    folder: str = Field(default="", description="Folder that relative paths of sounds start from (command line only).")
+    fresh: list[str] = Field(default_factory=list, description="Numbers of lines to speak anew although they are kept; * for all.")
 
 
-@dg.op(description="Speaks the lines of a narration, or finds them spoken, and joins them to the sample.")
-def speak_text(context: dg.OpExecutionContext, config: Script, studio: StudioResource) -> None:
-    from viralsync_pipelines.defs.studio import Studio
-    from viralsync_pipelines.generate.film_params import Narrate
-    from viralsync_pipelines.generate.utterances import Stretch, laid_out, lines_of, told_of
+def _desk(context: dg.OpExecutionContext, desk: Studio) -> Studio:
+    return within(desk, context.instance, context.run.tags.get(WORKSPACE_TAG, DEFAULT_WORKSPACE))
 
-    def joined(desk: Studio, stretches: list[Stretch], file: Path) -> None:
-        with wave.open(str(file), "wb") as out:
-            for number, each in enumerate(stretches):
-                part = file.with_name("line.wav")
-                desk.store.fetch(each.spoken.audio_key, part)
-                with wave.open(str(part)) as line:
-                    if number == 0:
-                        out.setparams(line.getparams())
-                    shape = (line.getnchannels(), line.getsampwidth())
-                    if shape != (out.getnchannels(), out.getsampwidth()) or line.getnframes() != each.spoken.samples:
-                        raise dg.Failure(f"line {number + 1} is not like the first; take voices of one engine", allow_retries=False)
-                    while frames := line.readframes(_CHUNK):
-                        out.writeframesraw(frames)
-                    out.writeframesraw(bytes(each.silence * shape[0] * shape[1]))
 
+@dg.op(
+    out={"lines": dg.DynamicOut(dict)}, description="Reads the script and brings its sounds in; a step for every line of it."
+)  # fmt: skip
+def lay_out_script(context: dg.OpExecutionContext, config: Script, studio: StudioResource) -> Iterator[Any]:
     job = job_id_of(context)
-    with at_work(studio) as desk:
-        desk.scratch.mkdir(parents=True, exist_ok=True)
-        try:
-            said = lines_of(Narrate.model_validate(json.loads(desk.store.get_bytes(config.document))))
-            spoken = []
-            for number, each in enumerate(said, 1):
-                spoken.append(desk.speak(each.line))
-                tell(context, f"line {number} of {len(said)}: {spoken[-1].duration:.2f} s: {' '.join(each.line.text.split())[:80]}")
-            stretches = laid_out(said, spoken)
-            with tempfile.TemporaryDirectory(dir=desk.scratch, prefix="narration-") as folder:
-                file = Path(folder) / "narration.wav"
-                joined(desk, stretches, file)
-                with file.open("rb") as opened:
-                    digest = hashlib.file_digest(opened, "sha256").hexdigest()
-                key, size = media_key(digest, "wav"), file.stat().st_size
-                if desk.store.stat(key) is None:
-                    desk.store.put_file(key, file, content_type="audio/wav", take=True)
-            told: dict[str, Any] = {"key": key, "sha256": digest, "bytes": size, "voice": spoken[0].voice, **told_of(stretches)}
-            desk.store.put_bytes(words_key(job), json.dumps(told, ensure_ascii=False).encode(), content_type="application/json")
-        except ViralsyncError as error:
-            raise failure_of(error) from error
-    tell(context, f"{len(said)} lines, {told['duration']:.2f} s of sound")
+    sweep_scratch(scratch_root(settings_now()), time.time())
+    try:
+        with at_work(studio, config.folder) as desk:
+            script = narrated.current_script(desk.store, job, config.document)
+            narration = narrated.read_narration(script)
+            narrated.bring_sounds(_desk(context, desk), script)
+    except ViralsyncError as error:
+        raise failure_of(error) from error
+    words = sum(len(row.text.split()) for row in narration.lines)
+    tell(context, f"{len(narration.lines)} lines in {len(narration.parts)} sections, {words} words")
+    for row in narration.lines:
+        number = str(row.number)
+        yield dg.DynamicOutput(
+            {
+                "number": row.number, "of": len(narration.lines), "line": row.line.as_json(), "text": row.text, "folder": config.folder,
+                "own": row.own.model_dump(mode="json") if row.own is not None else None,
+                "anew": number in config.fresh or EVERY_SCENE in config.fresh,
+            },
+            output_name="lines", mapping_key=f"line_{row.number:03d}",
+            metadata={"line": " ".join(row.text.split())[:80] or "A recording", "name": row.name or "", "characters": len(row.line.text)},
+        )  # fmt: skip
+
+
+@dg.op(
+    description="Speaks one line, or finds it spoken already; a recording in its place is cut.",
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+)
+def speak_script_line(context: dg.OpExecutionContext, line: dict[str, Any], studio: StudioResource) -> dict[str, Any]:
+    own = OwnAudio.model_validate(line["own"]) if line["own"] is not None else None
+    try:
+        with at_work(studio, line["folder"]) as desk:
+            if own is not None:
+                spoken, hit = narrated.own_line(_desk(context, desk), own, line["text"])
+            else:
+                spoken, hit = _said(desk, Line.from_json(line["line"]), anew=line["anew"])
+    except ViralsyncError as error:
+        failure = failure_of(error)
+        raise dg.Failure(failure.description, failure.metadata, allow_retries=error.code in PASSING) from error
+    except Exception as error:
+        # Running the same line again would end the same way.
+        raise dg.Failure(f"SPEECH_FAILED: {type(error).__name__}: {error}", allow_retries=False) from error
+    cost = 0.0 if hit else spoken.cost_usd
+    verb = "found" if hit else "cut" if own is not None else "spoke"
+    tell(context, f"line {line['number']} of {line['of']}: {verb} {spoken.duration:.2f} s: {' '.join(line['text'].split())[:80]}")
     context.add_output_metadata(
-        {"job": job, "lines": len(said), "seconds": round(told["duration"], 3), "words": len(told["words"]), "key": key,
-         "voice": told["voice"]}
+        {"cache": "hit" if hit else "miss", "seconds": round(spoken.duration, 3), "words": len(spoken.words), "text": line["text"],
+         "engine": spoken.engine, "voice": spoken.voice, "timing": spoken.timing, "characters": len(line["line"]["text"]),
+         "billed": 0 if hit else spoken.characters, "cost_usd": cost if cost is not None else "unknown"}
     )  # fmt: skip
+    return {"number": line["number"], "fresh": not hit, "spoken": spoken.as_json()}
+
+
+def _said(desk: Studio, line: Line, *, anew: bool) -> tuple[SpokenLine, bool]:
+    from viralsync_pipelines.speech.cache import digest_of, speak_cached
+    from viralsync_pipelines.speech.engine import engine_named
+
+    desk.scratch.mkdir(parents=True, exist_ok=True)
+    if anew:
+        # Without its timings a sound is not trusted, and is spoken again.
+        desk.store.delete(speech_timings_key(digest_of(line, engine_named(line.engine))))
+    return speak_cached(line, desk.store, desk.scratch)
+
+
+@dg.op(description="Joins the lines to the sample, with sounds and bed; captions, words, chapters. A missing line is an error.")
+def join_lines(context: dg.OpExecutionContext, config: Script, lines: list[dict[str, Any]], studio: StudioResource) -> dict[str, Any]:
+    job, workspace = job_id_of(context), context.run.tags.get(WORKSPACE_TAG, DEFAULT_WORKSPACE)
+    heard = {each["number"]: narrated.Heard(SpokenLine.from_json(each["spoken"]), each["fresh"]) for each in lines}
+    try:
+        with at_work(studio, config.folder) as desk:
+            script = narrated.current_script(desk.store, job, config.document)
+            made = narrated.join_track(_desk(context, desk), job, script, heard, workspace)
+            link = desk.store.url(made.receipt["files"]["narration.wav"]["key"])
+    except ViralsyncError as error:
+        raise failure_of(error) from error
+    receipt = made.receipt
+    # Browsers play what a gateway serves; the UI itself plays nothing.
+    gateway = settings_now().api_base_url
+    played = f"{gateway.rstrip('/')}/v1/jobs/{job}/files/narration.mp3" if gateway else link
+    spent = f", {receipt['costUsd']:.4f} USD" if receipt["costUsd"] else ""
+    billed = f"{receipt['billedCharacters']} characters billed{spent}"
+    tell(context, f"{len(receipt['lines'])} lines, {receipt['duration']:.2f} s of sound; {billed}")
+    context.add_output_metadata(
+        {"play": link_to(played), "waveform": picture_of(made.picture), "duration_s": receipt["duration"], "lines": len(receipt["lines"]),
+         "chapters": len(receipt["chapters"]), "characters": receipt["characters"], "billed": receipt["billedCharacters"],
+         "cost_usd": receipt["costUsd"] if receipt["costUsd"] is not None else "unknown", "job": job,
+         "size_bytes": receipt["files"]["narration.wav"]["bytes"], "key": f"outputs/{job}/narration.wav",
+         "voice": receipt["lines"][0]["voice"]}
+    )  # fmt: skip
+    return {"job": job, "duration": receipt["duration"]}
 
 
 # Bound here, as in generations.py: what Dagster binds itself makes it copy the sensor, with a warning on every command.
+# In one process: a line of the embedded voice takes 60 ms, and a process for it 300.
 @dg.job(
     name=NARRATE_JOB, executor_def=dg.in_process_executor, resource_defs={"studio": StudioResource(), "io_manager": dg.mem_io_manager},
-    description="Speaks what an execution plan has to be narrated.",
+    description="Speaks a script, line by line, and joins it to one track.",
 )  # fmt: skip
 def narrate_text() -> None:
-    speak_text()
+    join_lines(lay_out_script().map(speak_script_line).collect())

@@ -104,12 +104,12 @@ def _by_one(deps: Deps, job_id: str, attempt: int) -> Iterator[None]:
 
 
 def _fresh(job: Job, entry: Entry, scope: str) -> tuple[str, ...]:
-    """Scenes to render anew whatever is kept of them; all others are found, and their files stay as they are."""
+    """Scenes to render, or lines to speak, anew whatever is kept of them; all others are found, and their files stay as they are."""
     if scope != "all":
         return ()
     if job.id == entry.job_id:
         return ("*",)
-    return (str(job.index + 1),) if job.type == "render.scene" else ()
+    return (str(job.index + 1),) if job.type in {"render.scene", "speech.line"} else ()
 
 
 def delete_job(deps: Deps, job: Job) -> None:

@@ -12,7 +12,7 @@ from functools import cache
 
 UNKNOWN = "workflow.run"
 
-JOB_TYPES: Mapping[str, str] = {"render_movie": "render.movie"}
+JOB_TYPES: Mapping[str, str] = {"render_movie": "render.movie", "narrate_text": "speech.narrate"}
 """Type by the name of Dagster's job; jobs of assets are told apart by what they make."""
 
 ASSET_TYPES: Sequence[tuple[str, str]] = (
@@ -43,11 +43,13 @@ CHILD_STEPS: Mapping[str, StepKind] = {
     "movie.assemble_film": StepKind("render.assemble", "assemble"),
     "movie.finalize_film": StepKind("render.finalize", "finalize"),
     "narration.speak_line": StepKind("speech.line", "line", "speech.narrate"),
+    "speak_script_line": StepKind("speech.line", "line", "speech.narrate"),
 }
 
 FANOUTS: Mapping[tuple[str, str], str] = {
     ("movie.plan_film", "scenes"): "movie.render_scene",
     ("narration.find_lines", "result"): "narration.speak_line",
+    ("lay_out_script", "lines"): "speak_script_line",
 }
 """A step's dynamic output -> the step that is run for each value of it."""
 _FANNED = frozenset(FANOUTS.values())
@@ -70,12 +72,16 @@ STAGES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("speech", "Speaking the lines"), ("plan", "Laying out every frame and sample"), ("scenes", "Rendering scenes"),
         ("assemble", "Joining scenes and sound"), ("deliver", "Putting the film into the store"),
     ),
-    "speech.narrate": (("speech", "Speaking the lines"),),
+    "speech.narrate": (("speech", "Speaking the lines"), ("join", "Joining them to one track")),
 }  # fmt: skip
 
 PLACES: Mapping[str, StepPlace] = {
     "narration.find_lines": StepPlace("planning", "speech"),
     "narration.speak_line": StepPlace("planning", "speech"),
+    "narration.gather_narration": StepPlace("planning", "join"),
+    "lay_out_script": StepPlace("planning", "speech"),
+    "speak_script_line": StepPlace("planning", "speech"),
+    "join_lines": StepPlace("assembling", "join"),
     "movie.plan_film": StepPlace("planning", "plan"),
     "movie.render_scene": StepPlace("rendering", "scenes"),
     "movie.assemble_film": StepPlace("assembling", "assemble"),

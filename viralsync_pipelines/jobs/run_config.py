@@ -17,9 +17,12 @@ EVERY_SCENE = "*"
 """In place of a scene's number among those to make anew."""
 
 RENDER_JOB = "render_movie"
+NARRATE_JOB = "narrate_text"
 # What Dagster calls the job behind the Materialize of its UI.
 _ASSET_JOB = "__ASSET_JOB"
 
+# The op that hands out a narration's lines.
+_LINE_READER = "lay_out_script"
 # The op of each asset that reads the movie.
 _READERS: Mapping[str, str] = {"narration": "find_lines", "movie": "plan_film"}
 
@@ -57,6 +60,13 @@ def ops_config(take: Mapping[str, Any]) -> dict[str, Any]:
     return {asset: {"ops": {op: config}} for asset, op in _READERS.items()}
 
 
+def narration_config(document: str, folder: str = "", fresh: Sequence[str] = ()) -> dict[str, Any]:
+    """Of a narration's run. document: store key of its order. fresh: numbers of lines to speak anew."""
+    where = {"document": document} | ({"folder": folder} if folder else {})
+    reader = where | ({"fresh": list(fresh)} if fresh else {})
+    return {"ops": {_LINE_READER: {"config": reader}, "join_lines": {"config": where}}}
+
+
 def assets_of(job_name: str, selection: Collection[str]) -> frozenset[str]:
     """The movie's assets that a run makes, by its job and the assets selected (none: all); none for runs of other kinds."""
     if job_name not in {RENDER_JOB, _ASSET_JOB}:
@@ -81,6 +91,9 @@ def config_again(
         if new or old:
             reader = again.setdefault("ops", {}).setdefault(asset, {}).setdefault("ops", {}).setdefault(op, {})
             reader["config"] = new
+    if _LINE_READER in again.get("ops", {}):
+        kept = {k: v for k, v in again["ops"][_LINE_READER].get("config", {}).items() if k != "fresh"}
+        again["ops"][_LINE_READER]["config"] = kept | ({"fresh": list(fresh)} if fresh else {})
     # Meant for a run that would find everything made; this one may have to make it.
     again.get("execution", {}).get("config", {}).pop("inProcess", None)
     return again

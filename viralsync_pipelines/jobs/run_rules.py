@@ -113,7 +113,7 @@ def _succeeded(family: Family, event: JobEvent) -> None:
     _end_children(family, event.at_ms, left, NOT_RUN if left is Status.CANCELLED else None)
     film: Mapping[str, Any] = family.notes.get("film", {})
     media = {name: film[name] for name in ("duration", "width", "height", "fileSize") if name in film}
-    family.change(progress=WHOLE, output=film.get("key"), media=media or None)
+    family.change(progress=WHOLE, output=film.get("key"), media=media or None, result=family.notes.get("result"))
     _end(family, event, Status.DONE, None, "Done")
 
 

@@ -17,6 +17,15 @@ from viralsync_pipelines.jobs.report_values import mapping, number, text, whole
 from viralsync_pipelines.jobs.turns import come_to_phase, come_to_stage, current_run, retire, turn, turn_again
 
 _MOST_CHILDREN = 10_000
+# Facts of spoken lines, and of a narration's track, that its job's result has.
+_OF_LINES = {
+    "seconds": "seconds", "engine": "engine", "voice": "voice", "timing": "timing", "characters": "characters",
+    "billed": "billedCharacters", "cost_usd": "costUsd",
+}  # fmt: skip
+_OF_TRACKS = {
+    "lines": "lines", "chapters": "chapters", "voice": "voice", "characters": "characters", "billed": "billedCharacters",
+    "cost_usd": "costUsd",
+}  # fmt: skip
 
 
 def _started(family: Family, event: JobEvent) -> None:
@@ -139,10 +148,19 @@ def _output(family: Family, event: JobEvent) -> None:
             _expect(family, event, f"movie.render_scene[scene_{each:03d}]", {})
     elif (op, output) == ("movie.finalize_film", "film"):
         family.notes["film"] = _film(family.job.id, facts)
+    elif (op, output) == ("join_lines", "result"):
+        family.notes["film"] = _film(family.job.id, facts)
+        family.notes["result"] = _told(facts, _OF_TRACKS)
     elif op in CHILD_STEPS and "cache" in facts:
         child = _child(family, event)
         if child is not None:
-            family.change_child(child.id, event.at_ms, result={"cache": text(facts["cache"])})
+            family.change_child(child.id, event.at_ms, result={"cache": text(facts["cache"]), **_told(facts, _OF_LINES)})
+
+
+def _told(facts: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """What a step says of what it made, under the wire's names. A cost of which nothing is known is null."""
+    told = {wire: facts[name] for name, wire in names.items() if isinstance(facts.get(name), bool | int | float | str)}
+    return {**told, "costUsd": number(told["costUsd"])} if "costUsd" in told else told
 
 
 def _film(job_id: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,11 +177,13 @@ def _expect(family: Family, event: JobEvent, step: str, facts: Mapping[str, Any]
     if found is None:
         return
     values: dict[str, Any] = {}
-    frames, scene = whole(facts.get("frames")), text(facts.get("scene"))
+    frames, scene, line = whole(facts.get("frames")), text(facts.get("scene")), text(facts.get("line"))
     if frames is not None and frames > 0:
         values["weight"] = frames
     if scene:
         values |= {"title": scene, "payload": {**found.payload, "scene": scene}}
+    if line:
+        values |= {"title": line}
     if values:
         family.change_child(found.id, event.at_ms, **values)
 

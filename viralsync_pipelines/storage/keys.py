@@ -42,6 +42,9 @@ _CONTENT_TYPES = {
     ".vtt": "text/vtt; charset=utf-8",
     ".ass": "text/x-ssa; charset=utf-8",
     ".txt": "text/plain; charset=utf-8",
+    ".srt": "application/x-subrip",
+    ".vtt": "text/vtt; charset=utf-8",
+    ".ffmeta": "text/plain; charset=utf-8",
 }
 
 
@@ -151,6 +154,11 @@ def manifest_key(record_id: str) -> str:
 def words_key(job_id: str) -> str:
     """What a narration came to, words and all."""
     return f"outputs/{checked_id(job_id)}/words.json"
+
+
+def narration_key(job_id: str, name: str) -> str:
+    """A file that a narration put out; `script.json` is what it says now, line by line, whatever it said at first."""
+    return checked_key(f"outputs/{checked_id(job_id)}/{name}")
 
 
 def script_key(sha256: str) -> str:
