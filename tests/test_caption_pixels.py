@@ -19,6 +19,7 @@ from viralsync_pipelines.render.caption_page import PlacedPage, place_page
 from viralsync_pipelines.render.caption_script import ms_of
 from viralsync_pipelines.render.ffmpeg import read_frames
 from viralsync_pipelines.render.glyphs import font_chooser, primary_face
+from viralsync_pipelines.render.legible import judge_captions
 from viralsync_pipelines.render.lettering import glyph_edges
 from viralsync_pipelines.render.sound import mix_raw
 from viralsync_pipelines.render.typeset import set_text
@@ -276,6 +277,27 @@ def test_a_caption_is_the_same_in_a_still_a_draft_and_a_film(speaking: Speaking)
     assert box is not None
     assert half is not None
     assert max(abs(a / 2 - b) for a, b in zip(box, half, strict=True)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("ground", "captions", "readable"),
+    [
+        ("#101820", {"style": "minimal"}, True),
+        ("#f4f4f4", {"style": "minimal"}, False),
+        ("#f4f4f4", {"style": "karaoke"}, True),
+        ("#ffffff", {"style": "subtitle", "stroke": {"width": 0}}, False),
+        ("#ffffff", {"style": "boxed"}, True),
+        ("#808080", {"style": "karaoke", "color": "#8a8a8a", "highlight": "#909090", "stroke": {"width": 0}}, False),
+    ],
+)
+def test_captions_that_cannot_be_read_on_their_picture_are_told(
+    speaking: Speaking, ground: str, captions: dict[str, Any], readable: bool
+) -> None:  # fmt: skip
+    layer = {"type": "captions", "source": [{"text": "read me well", "start": 0, "end": 0.5}], **captions}
+    prepared = speaking.plan(film([{"duration": 0.5, "bgColor": ground, "layers": [layer]}]))
+    verdict = judge_captions(speaking.clips(prepared)[0], prepared.plan.captions, prepared.plan.canvas)
+    assert verdict.passed == readable, verdict
+    assert readable or "give captions a stroke" in verdict.found
 
 
 def test_a_film_without_captions_keeps_its_keys_and_graph(speaking: Speaking, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from viralsync_pipelines.render.deliver import plain_joins
 from viralsync_pipelines.render.ffmpeg import ffmpeg_path
 from viralsync_pipelines.render.joins import JoinsSeen, judge_join, look_at_joins
 from viralsync_pipelines.render.loudness import Loudness, measure
-from viralsync_pipelines.render.quality import CHECKS, Verdict, judge
+from viralsync_pipelines.render.quality import FILE_CHECKS, Verdict, judge
 from viralsync_pipelines.storage import keys
 
 FPS = Fraction(30)
@@ -126,7 +126,7 @@ def seen_in(path: Path, frames: int, joins: Sequence[int]) -> JoinsSeen:
 
 def verdicts(path: Path, frames: int, joins: Sequence[int] = (), heard: Loudness = FINE, target: float | None = -14.0) -> dict[str, Verdict]:
     found = judge(path, frames, FPS, seen_in(path, frames, joins), heard, target, -1.5)
-    assert tuple(v.name for v in found) == CHECKS
+    assert tuple(v.name for v in found) == FILE_CHECKS
     return {v.name: v for v in found}
 
 

@@ -199,7 +199,8 @@ def show_done(done: dict[str, Any]) -> None:
     )
     if done.get("captions"):
         endings = ", ".join(Path(path).suffix for path in done["captions"])
-        Console(stderr=True, highlight=False).print(f"  captions beside it: {endings}; edited, they can be the `source` of captions", soft_wrap=True)
+        told = f"  captions beside it: {endings}; edited, they can be the `source` of captions"
+        Console(stderr=True, highlight=False).print(told, soft_wrap=True)
     print(done["path"], flush=True)
 
 

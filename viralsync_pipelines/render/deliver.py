@@ -23,6 +23,7 @@ from viralsync_pipelines.movie.picture import Piece
 from viralsync_pipelines.render.assemble import ClipDamaged, join
 from viralsync_pipelines.render.clips import bring_clips, clip_ends, clip_picture
 from viralsync_pipelines.render.joins import look_at_joins
+from viralsync_pipelines.render.legible import judge_captions
 from viralsync_pipelines.render.loudness import Loudness
 from viralsync_pipelines.render.prepare import Prepared
 from viralsync_pipelines.render.previews import contact_sheet, grab, jpeg
@@ -145,6 +146,7 @@ def assemble(prepared: Prepared, sound: SoundNotes, store: Store, scratch: Path)
         loud = Loudness(-inf if sound.lufs is None else sound.lufs, -inf if sound.peak is None else sound.peak)
         seen = look_at_joins(counts, plain_joins(plan.pieces), plan.canvas, lambda piece: clip_ends(store, prepared.clip_keys[piece]))
         verdicts = judge(out, plan.frames, plan.canvas.fps, seen, loud, plan.mix.loudness, plan.mix.true_peak)
+        verdicts = (*verdicts, judge_captions(out, plan.captions, plan.canvas))
         size = out.stat().st_size
         film = Film(prepared.film_key, plan.frames, float(plan.seconds), size, sound.lufs, sound.peak, verdicts, False)
         store.put_file(keys.film_cache_key(prepared.film_key), out, content_type="video/mp4", take=True)

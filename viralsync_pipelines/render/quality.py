@@ -45,7 +45,9 @@ class Track:
     tags: str
 
 
-CHECKS = ("frame_count", "av_length", "loudness", "true_peak", "joins", "moov_first", "colour_tags")
+FILE_CHECKS = ("frame_count", "av_length", "loudness", "true_peak", "joins", "moov_first", "colour_tags")
+# With what is seen in its picture (legible.py).
+CHECKS = (*FILE_CHECKS, "captions_legible")
 TAGS = "yuv420p bt709/bt709/bt709 tv"
 
 # ISO/IEC 23091-2 by ffmpeg's names, as far as films of ours may carry them; others show as numbers.
@@ -56,7 +58,7 @@ _RANGES = {0: "unknown", 1: "tv", 2: "pc"}
 def judge(
     path: Path, frames: int, fps: Fraction, joins: JoinsSeen, sound: Loudness, target: float | None, peak: float
 ) -> tuple[Verdict, ...]:
-    """Every verdict on a film, in the order of CHECKS.
+    """Every verdict on a film, in the order of FILE_CHECKS.
 
     `joins` is what was seen around them; `sound` is what was measured of the encoded sound; `target` None means that loudness was
     left alone.

@@ -38,8 +38,6 @@ _CONTENT_TYPES = {
     ".webp": "image/webp",
     ".gif": "image/gif",
     ".json": "application/json",
-    ".srt": "application/x-subrip; charset=utf-8",
-    ".vtt": "text/vtt; charset=utf-8",
     ".ass": "text/x-ssa; charset=utf-8",
     ".txt": "text/plain; charset=utf-8",
     ".srt": "application/x-subrip",

@@ -1,0 +1,81 @@
+"""Whether captions can be read on the picture that they came to stand on, measured on the finished film.
+
+What belongs here: contrast of letters to what is around them. What does not: other verdicts (quality.py), where captions stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from viralsync_pipelines.movie.art import CaptionLook
+from viralsync_pipelines.movie.caption_art import Caption
+from viralsync_pipelines.movie.captioned import CaptionTrack
+from viralsync_pipelines.movie.picture import Canvas
+from viralsync_pipelines.render.previews import grab
+from viralsync_pipelines.render.quality import Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Pixels = np.ndarray[Any, Any]
+
+NAME = "captions_legible"
+# What WCAG 2.2 asks of large text. https://www.w3.org/TR/WCAG22/#contrast-minimum
+LEAST = 3.0
+# Pages that are looked at: each costs decoding up to two seconds of film.
+_SAMPLES = 6
+# How far a decoded letter may be from its colour, of 255.
+_NEAR = 40
+
+
+def judge_captions(film: Path, tracks: Sequence[CaptionTrack], canvas: Canvas) -> Verdict:
+    """The worst contrast of some pages, evenly spread over the film."""
+    captions = sorted((caption for track in tracks for caption in track.captions), key=lambda caption: caption.first)
+    wanted = f"letters at {LEAST:g}:1 or more to what is around them"
+    if not captions:
+        return Verdict(NAME, True, wanted, "no captions")
+    step = max(1, -(-len(captions) // _SAMPLES))
+    looked_at = captions[step // 2 :: step] or captions[:1]
+    moments = [(Fraction(caption.first + caption.last - 1, 2) + Fraction(1, 4)) / canvas.fps for caption in looked_at]
+    frames = grab(film, moments, canvas.width, exact=True)
+    found = [(contrast_in(frame, caption), moment) for frame, caption, moment in zip(frames, looked_at, moments, strict=True)]
+    worst, at = min(found)
+    told = f"{worst:.1f}:1 at {float(at):.1f} s, the worst of {len(found)} pages"
+    remedy = "" if worst >= LEAST else "; give captions a stroke, a background or another colour"
+    return Verdict(NAME, worst >= LEAST, wanted, told + remedy)
+
+
+def contrast_in(frame: Any, caption: Caption) -> float:
+    """Of the page's letters to the ring of pixels around them, as WCAG reckons it: 1 to 21. 1 when letters cannot be told apart at all."""
+    import cv2
+    import numpy as np
+
+    x, y, width, height = (round(value) for value in caption.look.box)
+    pixels = np.asarray(frame)[max(0, y) : y + height, max(0, x) : x + width, :3]
+    letters = np.zeros(pixels.shape[:2], np.uint8)
+    for colour in _colours(caption.look):
+        letters |= (np.abs(pixels.astype(np.int16) - np.array(colour, np.int16)).max(axis=2) <= _NEAR).astype(np.uint8)
+    # The edge of a letter is a mixture of it and its surroundings, and counts as neither.
+    reach = max(2, round(0.05 * caption.look.size))
+    edge = cv2.dilate(letters, np.ones((3, 3), np.uint8))
+    ring = cv2.dilate(edge, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) - edge
+    if not letters.any() or not ring.any():
+        return 1.0
+    light, dark = sorted((_luminance(pixels[letters == 1]), _luminance(pixels[ring == 1])), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _colours(look: CaptionLook) -> list[tuple[int, int, int]]:
+    return [colour[:3] for colour in (look.color, look.highlight, look.strong) if colour is not None]
+
+
+def _luminance(pixels: Pixels) -> float:
+    """Relative luminance of the median pixel, 0 to 1, by WCAG's own curve."""
+    import numpy as np
+
+    part = np.median(pixels, axis=0) / 255
+    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
