@@ -44,10 +44,11 @@ def letter(bench: Bench, record_id: str, body: Any, *, submit: int = 1, key: str
     return Letter(record_id, "puppet", key, submit, trust, json.dumps(body).encode(), bench.clock.now())
 
 
-def post(bench: Bench, *letters: Letter) -> list[bool | None]:
+def post(bench: Bench, *letters: Letter, read: bool = True) -> list[bool | None]:
     with bench.desk.ledger.database.writing() as connection:
         kept = put(connection, letters)
-    apply_new(bench.desk)
+    if read:
+        apply_new(bench.desk)
     return kept
 
 
@@ -661,3 +662,25 @@ def test_a_job_that_is_cancelled_while_it_is_submitted_is_stopped_once_its_provi
     assert (bench.row(execution, "a").status, bench.puppet.cancels) == ("cancelled", [])
     assert cancel_asked(bench.desk) == 1
     assert bench.puppet.cancels == ["p1"]
+
+
+def test_webhooks_that_take_long_to_judge_are_left_for_the_next_look_and_none_is_lost(bench: Bench) -> None:
+    executions = [bench.open([image("a", model="puppet/image")]) for _ in range(3)]
+    submit(bench)
+    for execution in executions:
+        row = bench.row(execution, "a")
+        post(bench, letter(bench, row.id, {"id": row.provider_job_id, "status": "succeeded", "output": ["https://x.test/a.png"]}), read=False)
+    times = iter([0.0, 1.0, 11.0, 12.0])
+    assert apply_new(bench.desk, budget_s=10.0, clock=lambda: next(times)) == 1
+    assert [bench.row(execution, "a").stage for execution in executions] == ["settled", "waiting", "waiting"]
+    assert apply_new(bench.desk) == 2
+    assert [bench.row(execution, "a").stage for execution in executions] == ["settled"] * 3
+
+
+def test_a_webhook_that_tells_of_work_going_on_makes_nobody_ask_at_once(bench: Bench) -> None:
+    execution = bench.open([image("a", model="puppet/image")])
+    submit(bench)
+    before = bench.row(execution, "a")
+    post(bench, letter(bench, before.id, {"id": before.provider_job_id, "status": "processing"}))
+    after = bench.row(execution, "a")
+    assert (after.stage, after.provider_job_status, after.next_poll_at) == ("waiting", "processing", before.next_poll_at)

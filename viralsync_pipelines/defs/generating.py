@@ -6,6 +6,7 @@ What belongs here: one submit run, one collect run, one tick. What does not: Dag
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from viralsync_pipelines.generate.desk import Desk
 from viralsync_pipelines.generate.inbox import apply_new
 from viralsync_pipelines.generate.leases import held, let_go, let_go_of
 from viralsync_pipelines.generate.operations import OPERATIONS
+from viralsync_pipelines.generate.outputs import Stored
 from viralsync_pipelines.generate.poll import cancel_asked, confirm_due, poll_due, work_left
 from viralsync_pipelines.generate.records import row
 from viralsync_pipelines.generate.submit import submit_batch
@@ -34,6 +36,10 @@ from viralsync_pipelines.jobs.orders import PARENT_TAG
 
 # Dagster gives a tick 60 s.
 POLLING_S = 25.0
+# And reading webhooks, of which the gateway reads most as they come.
+READING_S = 10.0
+# A clip of this many bytes is brought from a bucket to be looked at; a larger one is shown by its link alone.
+_MOST_PREVIEWED = 100_000_000
 # How long a run that was asked for may take to begin before its rows are given to another.
 BEGIN_MS = 5 * 60_000
 # Rows of one run: a run costs two seconds of CPU to start, whatever it then does.
@@ -82,8 +88,7 @@ def collect_all(batch: str) -> list[tuple[str, dict[str, Any]]]:
 def _shown(desk: Desk, each: Collected) -> dict[str, Any]:
     """With a preview, and what it cost."""
     first, record = each.stored[0], each.record
-    path = desk.store.local_path(first.key)
-    shown = preview(Path(path), first.facts) if path is not None else None
+    shown = _preview(desk, first)
     seconds = (desk.ledger.now_ms() - record.created_at) / 1000
     metadata: dict[str, Any] = {
         "preview": picture_of(shown) if shown is not None else None, "prompt": str(record.params.get("prompt") or "")[:500] or None,
@@ -94,6 +99,17 @@ def _shown(desk: Desk, each: Collected) -> dict[str, Any]:
         "provider_job": record.provider_job_id, "sha256": first.sha256,
     }  # fmt: skip
     return {name: value for name, value in metadata.items() if value is not None}
+
+
+def _preview(desk: Desk, stored: Stored) -> bytes | None:
+    """A small picture of it. From a bucket it is brought for that, unless it is large."""
+    path = desk.store.local_path(stored.key)
+    if path is not None:
+        return preview(path, stored.facts)
+    if stored.size > _MOST_PREVIEWED:
+        return None
+    with tempfile.TemporaryDirectory(prefix="preview-") as folder:
+        return preview(desk.store.fetch(stored.key, Path(folder) / "media"), stored.facts)
 
 
 # ---- the sensor ------------------------------------------------------------------------------------------------------
@@ -107,7 +123,7 @@ def tick(context: dg.SensorEvaluationContext, submit: str, collect: str) -> dg.S
 def tick_with(kit: Kit, submit: str, collect: str) -> dg.SensorResult:
     """As `tick`, with these parts."""
     desk = kit.desk
-    letters = apply_new(desk)
+    letters = apply_new(desk, budget_s=READING_S)
     polled = poll_due(desk, budget_s=POLLING_S)
     confirmed, told, free = confirm_due(desk), cancel_asked(desk), let_go(desk) + _let_go_of_dead(kit)
     # Followed first: what depends on a film that has just ended begins in the same tick.

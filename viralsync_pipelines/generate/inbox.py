@@ -7,8 +7,11 @@ the job has ended, changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+import math
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
@@ -73,9 +76,11 @@ def _there(connection: Connection, wanted: Sequence[str]) -> set[str]:
     return found
 
 
-def apply_new(desk: Desk, limit: int = 200) -> int:
-    """Read the letters that nobody has read; how many."""
-    return _apply_all(desk, limit=limit)
+def apply_new(desk: Desk, limit: int = 200, *, budget_s: float = math.inf, clock: Callable[[], float] = time.monotonic) -> int:
+    """Read the letters that nobody has read, the oldest first, for as long as the budget lasts; how many. A hint means asking its
+    provider, which may take its time."""
+    until = clock() + budget_s
+    return _apply_all(desk, limit=limit, going=lambda: clock() < until)
 
 
 def apply_for(desk: Desk, record_id: str) -> int:
@@ -83,11 +88,13 @@ def apply_for(desk: Desk, record_id: str) -> int:
     return _apply_all(desk, _inbox.record_id == record_id)
 
 
-def _apply_all(desk: Desk, *which: ColumnElement[bool], limit: int | None = None) -> int:
+def _apply_all(
+    desk: Desk, *which: ColumnElement[bool], limit: int | None = None, going: Callable[[], bool] = lambda: True
+) -> int:  # fmt: skip
     with desk.ledger.database.reading() as connection:
         new = select(webhook_inbox).where(_inbox.state == "new", *which).order_by(_inbox.id).limit(limit)
         letters = list(connection.execute(new).mappings())
-    return sum(_applied(desk, letter) for letter in letters)
+    return sum(_applied(desk, letter) for letter in takewhile(lambda _: going(), letters))
 
 
 # ---- one letter ------------------------------------------------------------------------------------------------------
@@ -152,8 +159,6 @@ def _take_in(desk: Desk, record: Record, provider_job_id: str, seen: Seen) -> st
     if record.stage == "unsure" and provider_job_id:
         moves.submitted(desk.ledger, record, Taken(Ticket(provider_job_id), seen), "webhook")
     elif record.stage == "waiting":
-        # It says that something happened, and not all of it: look at once.
-        news = seen.word != record.provider_job_status
-        next_at = desk.ledger.now_ms() if news else record.next_poll_at or 0
-        outcomes.keep_polls(desk.ledger, [outcomes.Polled(record, seen, next_at)], counted=False)
+        # It is at work: nothing to ask about before the next poll is due.
+        outcomes.keep_polls(desk.ledger, [outcomes.Polled(record, seen, record.next_poll_at or 0)], counted=False)
     return "applied"
