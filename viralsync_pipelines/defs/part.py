@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
-from viralsync_pipelines.movie.art import TextArt
-from viralsync_pipelines.movie.picture import Piece
+from viralsync_pipelines.movie.picture import Piece, files_of
 from viralsync_pipelines.render.prepare import Prepared
 
 
@@ -22,13 +20,10 @@ def parts_of(prepared: Prepared) -> Iterator[Prepared]:
         mine[piece.scene].append((piece, key))
     silent = replace(plan.mix, cues=(), ducking=())
     for scene, pairs in zip(plan.scenes, mine, strict=True):
-        shown = {_content(visual.content) for piece, _ in pairs for visual in piece.visuals}
+        shown = {sha256 for piece, _ in pairs for visual in piece.visuals for sha256 in files_of(visual.content)}
         small = replace(
-            plan, scenes=(scene,), pieces=tuple(piece for piece, _ in pairs), mix=silent, speech={},
+            plan, scenes=(scene,), pieces=tuple(piece for piece, _ in pairs), mix=silent,
+            speech={sha256: spoken for sha256, spoken in plan.speech.items() if sha256 in shown},
             sources={sha256: source for sha256, source in plan.sources.items() if sha256 in shown},
         )  # fmt: skip
         yield replace(prepared, plan=small, clip_keys=tuple(key for _, key in pairs))
-
-
-def _content(content: Any) -> str | None:
-    return content.font_sha if isinstance(content, TextArt) else getattr(content, "sha256", None)

@@ -7,7 +7,10 @@ What does not: drawing (render/), spec models with percentages and defaults (spe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
+
+from viralsync_pipelines.movie.mix import Cue
 
 Rgba = tuple[int, int, int, int]
 Align = Literal["left", "center", "right", "start", "end"]
@@ -119,3 +122,37 @@ class CaptionLook:
     quiet: bool = False
     pops: bool = False
     centre: float | None = None
+
+
+@dataclass(frozen=True)
+class ProgressArt:
+    """A bar in a box of `width` x `height` pixels: at frame n of its layer, (passed + n + 1) / total of the box is filled."""
+
+    bar: Rgba
+    background: Rgba | None
+    width: int
+    height: int
+    passed: int
+    total: int
+
+
+@dataclass(frozen=True)
+class WaveArt:
+    """Sound drawn in a box of `width` x `height` pixels, anew for each frame.
+
+    cues: what is looked at, with `at` on the layer's own clock, in samples at 48 kHz. reach: samples in view, around the middle of a
+    frame's time. bars: how many of them stand side by side, 0 for a line. thick: pixels of the line, and the least height of a bar.
+    """
+
+    color: Rgba
+    width: int
+    height: int
+    bars: int
+    thick: float
+    fps: Fraction
+    reach: int
+    cues: tuple[Cue, ...]
+
+
+# What is drawn anew for each of its frames.
+Redrawn = ProgressArt | WaveArt

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from viralsync_pipelines.movie.art import CaptionLook, Plate, Shadow, ShapeArt, Stroke, TextArt
+from viralsync_pipelines.movie.art import CaptionLook, Plate, ProgressArt, Shadow, ShapeArt, Stroke, TextArt, WaveArt
 from viralsync_pipelines.movie.caption_art import Caption
 from viralsync_pipelines.movie.motion import Key, Motion
-from viralsync_pipelines.movie.picture import Canvas, Footage, Visual
+from viralsync_pipelines.movie.picture import Canvas, Content, Visual
 from viralsync_pipelines.movie.plan import MoviePlan
 
 
@@ -78,7 +78,7 @@ def _stroke(stroke: Stroke | None, f: float) -> Stroke | None:
     return replace(stroke, width=stroke.width * f) if stroke is not None else None
 
 
-def _content(content: Footage | TextArt | ShapeArt, f: float) -> Footage | TextArt | ShapeArt:
+def _content(content: Content, f: float) -> Content:
     if isinstance(content, TextArt):
         return replace(
             content,
@@ -96,4 +96,10 @@ def _content(content: Footage | TextArt | ShapeArt, f: float) -> Footage | TextA
             content, width=max(1, round(content.width * f)), height=max(1, round(content.height * f)),
             stroke=_stroke(content.stroke, f), radius=content.radius * f,
         )  # fmt: skip
+    if isinstance(content, ProgressArt):
+        return replace(content, width=max(1, round(content.width * f)), height=max(1, round(content.height * f)))
+    if isinstance(content, WaveArt):
+        return replace(
+            content, width=max(1, round(content.width * f)), height=max(1, round(content.height * f)), thick=content.thick * f
+        )
     return content

@@ -12,8 +12,9 @@ from typing import Any
 
 from viralsync_pipelines.errors import Problem
 from viralsync_pipelines.movie.caption_faults import caption_faults
+from viralsync_pipelines.movie.heard import waveform_faults
 from viralsync_pipelines.movie.known import Known, KnownSource, decides_length, natural_seconds, scene_seconds
-from viralsync_pipelines.movie.layers import AudioLayer, Captions, ImageLayer, TextLayer, VideoLayer, VoiceLayer
+from viralsync_pipelines.movie.layers import AudioLayer, Captions, ImageLayer, ProgressLayer, TextLayer, VideoLayer, VoiceLayer
 from viralsync_pipelines.movie.lengths import exact
 from viralsync_pipelines.movie.spec import Movie, Scene
 from viralsync_pipelines.movie.staging import line_of
@@ -26,12 +27,21 @@ _MOST_LAYER_SIDE = 16_384
 _MAX_TOTAL = 7200
 
 
-def faults_of(movie: Movie, known: Known) -> list[Problem]:
-    """Every fault that can be seen with what is known. What was not measured (a source that failed) is not held against a scene."""
+def faults_of(movie: Movie, known: Known, *, whole: bool = True) -> list[Problem]:
+    """Every fault that can be seen with what is known. What was not measured (a source that failed) is not held against a scene.
+
+    whole: no layer is missing, so that names which lead nowhere are faults too.
+    """
     problems = [p for i, scene in enumerate(movie.scenes) for p in _layer_faults(scene.layers, f"/scenes/{i}", known, movie)]
     problems += _layer_faults(movie.layers, "", known, movie)
     if movie.captions is not None:
         problems += [*caption_faults(movie.captions, "/captions", (), movie), *_font_faults(movie.captions, "/captions", known)]
+    problems += [
+        Problem(f"/layers/{n}/of", "VALUE_NOT_ALLOWED", 'this lies over the whole movie; write "movie", or put it into a scene')
+        for n, layer in enumerate(movie.layers)
+        if isinstance(layer, ProgressLayer) and layer.of == "scene"
+    ]
+    problems += waveform_faults(movie, known) if whole else []
     durations = [scene_seconds(scene, known, movie.fps) for scene in movie.scenes]
     for i, (scene, duration) in enumerate(zip(movie.scenes, durations, strict=True)):
         if duration is None:

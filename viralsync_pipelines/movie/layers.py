@@ -393,6 +393,32 @@ def caption_src(captions: Captions) -> str | None:
     return source if isinstance(source, str) and re.fullmatch(ID_PATTERN, source) is None else None
 
 
+class WaveformLayer(Visual):
+    """Sound as it is heard, in bars or as a line. `source`: a layer's id, every voice, or everything that is heard."""
+
+    type: Literal["waveform"]
+    source: Annotated[str, Field(pattern=ID_PATTERN, description='"voice", "mix", or the id of a voice, audio or video layer')] = "voice"
+    mode: Literal["bars", "line"] = "bars"
+    duration: OwnLength = "scene"
+    color: ColorField = Field(default="#ffffff", validate_default=True)
+    width: LengthField = Field(default="80%", validate_default=True)
+    height: LengthField = Field(default="16%", validate_default=True)
+
+
+class ProgressLayer(Visual):
+    """A bar that is full with the last frame of the movie, or of its scene."""
+
+    type: Literal["progress"]
+    of: Literal["movie", "scene"] = "movie"
+    duration: OwnLength = "scene"
+    color: ColorField = Field(default="#ffffff", validate_default=True)
+    background: ColorField | None = None
+    anchor: Anchor = "bottom"
+    width: LengthField = Field(default="100%", validate_default=True)
+    height: LengthField = Field(default="1%", validate_default=True)
+
+
 Layer = Annotated[
-    VideoLayer | ImageLayer | TextLayer | AudioLayer | VoiceLayer | ShapeLayer | CaptionsLayer, Field(discriminator="type")
+    VideoLayer | ImageLayer | TextLayer | AudioLayer | VoiceLayer | ShapeLayer | CaptionsLayer | WaveformLayer | ProgressLayer,
+    Field(discriminator="type"),
 ]

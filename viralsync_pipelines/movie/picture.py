@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from viralsync_pipelines.movie.art import Rgba, ShapeArt, TextArt
+from viralsync_pipelines.movie.art import ProgressArt, Rgba, ShapeArt, TextArt, WaveArt
 from viralsync_pipelines.movie.caption_art import Caption
 from viralsync_pipelines.movie.motion import Motion, is_still
+from viralsync_pipelines.movie.waves import later, seen_from
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,17 @@ class Footage:
     yuv: bool = False
 
 
+Content = Footage | TextArt | ShapeArt | ProgressArt | WaveArt
+
+
+def files_of(content: Content) -> tuple[str, ...]:
+    """sha256 of every file that is needed to show it."""
+    if isinstance(content, WaveArt):
+        return tuple(dict.fromkeys(cue.source for cue in content.cues))
+    own = content.font_sha if isinstance(content, TextArt) else content.sha256 if isinstance(content, Footage) else None
+    return () if own is None else (own,)
+
+
 @dataclass(frozen=True)
 class Visual:
     """One layer on screen: frames [first, first + frames) of its window; `first` may lie before the window."""
@@ -115,7 +127,7 @@ class Visual:
     placement: Placement
     look: Look
     motion: Motion
-    content: Footage | TextArt | ShapeArt
+    content: Content
 
     @property
     def last(self) -> int:
@@ -162,8 +174,19 @@ def cut(visuals: tuple[Visual, ...], first: int, count: int) -> tuple[Visual, ..
         moving = isinstance(visual.content, Footage) and visual.content.moving
         if not moving and is_still(visual.motion):
             moved = _trim_still(moved, count)
+            moved = replace(moved, content=_content_later(moved.content, moved.first - begin))
+        if isinstance(moved.content, WaveArt):
+            start, stop = max(0, moved.first), min(count, moved.last)
+            moved = replace(moved, content=seen_from(moved.content, start - moved.first, stop - start))
         seen.append(moved)
     return tuple(seen)
+
+
+def _content_later(content: Content, frames: int) -> Content:
+    """What is drawn anew for each frame, on the clock of a layer that begins `frames` frames later."""
+    if isinstance(content, ProgressArt):
+        return replace(content, passed=content.passed + frames)
+    return later(content, frames) if isinstance(content, WaveArt) else content
 
 
 def _trim_still(visual: Visual, count: int) -> Visual:

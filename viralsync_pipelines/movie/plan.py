@@ -7,19 +7,20 @@ done (feasible.py), single layers (staging.py), cache keys (keys.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from viralsync_pipelines.errors import Problem
-from viralsync_pipelines.movie.art import TextArt
 from viralsync_pipelines.movie.caption_art import cut_captions
 from viralsync_pipelines.movie.captioned import CaptionTrack, Scenery, tracks_of
 from viralsync_pipelines.movie.feasible import faults_of, overlaps_of, span_faults
+from viralsync_pipelines.movie.heard import Heard, listened
 from viralsync_pipelines.movie.known import Known, KnownSource, scene_seconds
 from viralsync_pipelines.movie.layers import VoiceLayer
-from viralsync_pipelines.movie.mix import Mix, duck_under
-from viralsync_pipelines.movie.picture import Canvas, Footage, Piece, Visual, cut
+from viralsync_pipelines.movie.mix import Cue, Mix, Point, duck_under
+from viralsync_pipelines.movie.picture import Canvas, Piece, Visual, cut, files_of
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.movie.spec import Movie
 from viralsync_pipelines.movie.staging import Stage, cues_of, line_of, stage_visual
@@ -81,9 +82,14 @@ def plan_movie(
 def _lay_out(movie: Movie, known: Known, movie_id: str, pointers: list[str], spans: tuple[SceneSpan, ...]) -> MoviePlan:
     canvas = Canvas(movie.width, movie.height, movie.fps)
     total = spans[-1].first + spans[-1].frames
-    whole = Stage(canvas, 0, total, movie.audio, known.sources)
+    whole = Stage(canvas, 0, total, movie.audio, known.sources, film=total)
+    stages = [
+        Stage(canvas, span.first, span.frames, movie.audio, known.sources, span.overlap_in, span.overlap_out, total) for span in spans
+    ]
+    mix, heard = _sound(movie, known, whole, stages)
+    whole = replace(whole, listen=partial(_listened, None, heard, mix.ducking))
+    stages = [replace(stage, listen=partial(_listened, i, heard, mix.ducking)) for i, stage in enumerate(stages)]
     over = _visuals(movie.layers, whole)
-    stages = [Stage(canvas, span.first, span.frames, movie.audio, known.sources, span.overlap_in, span.overlap_out) for span in spans]
     seen = [_visuals(scene.layers, stage) for scene, stage in zip(movie.scenes, stages, strict=True)]
     fonts = {src: source.ref.sha256 for src, source in known.sources.items() if source.ref.kind == "font"}
     tracks = tracks_of(Scenery(movie, [whole, *stages], known.speech, known.captions, fonts), pointers)
@@ -109,20 +115,9 @@ def _lay_out(movie: Movie, known: Known, movie_id: str, pointers: list[str], spa
                     captions=cut_captions(captions, start, count),
                 )
             )
-    cues = [cue for layer in movie.layers for cue in cues_of(layer, whole, known.speech)]
-    for scene, stage in zip(movie.scenes, stages, strict=True):
-        cues += [cue for layer in scene.layers for cue in cues_of(layer, stage, known.speech)]
-    duck = movie.audio.ducking
-    curve = duck_under(
-        [(c.at, c.at + c.length) for c in cues if c.speech], duck.amount, duck.attack, duck.release, duck.merge
-    )
-    mix = Mix(
-        sample_at_frame(total, movie.fps), tuple(cues), curve if any(c.duck for c in cues) else (),
-        movie.audio.loudness, movie.audio.truePeak,
-    )  # fmt: skip
-    contents = [v.content for p in pieces for v in p.visuals]
-    used = {c.sha256 for c in contents if isinstance(c, Footage)} | {c.font_sha for c in contents if isinstance(c, TextArt)}
-    used |= {c.source for c in cues} | {c.look.font_sha for c in captions}
+    used = {sha256 for piece in pieces for visual in piece.visuals for sha256 in files_of(visual.content)}
+    used |= {cue.source for cue in mix.cues}
+    used |= {caption.look.font_sha for caption in captions if caption.look.font_sha is not None}
     return MoviePlan(
         movie_id,
         movie.title,
@@ -139,6 +134,26 @@ def _lay_out(movie: Movie, known: Known, movie_id: str, pointers: list[str], spa
         {s.sha256: s for s in known.speech.values() if s.sha256 in used},
         tracks,
     )
+
+
+def _sound(movie: Movie, known: Known, whole: Stage, stages: list[Stage]) -> tuple[Mix, list[Heard]]:
+    """All that is heard, and which layer each cue of it comes from."""
+    heard = [Heard(layer.id, None, cue) for layer in movie.layers for cue in cues_of(layer, whole, known.speech)]
+    for index, (scene, stage) in enumerate(zip(movie.scenes, stages, strict=True)):
+        heard += [Heard(layer.id, index, cue) for layer in scene.layers for cue in cues_of(layer, stage, known.speech)]
+    cues, duck = [each.cue for each in heard], movie.audio.ducking
+    curve = duck_under(
+        [(c.at, c.at + c.length) for c in cues if c.speech], duck.amount, duck.attack, duck.release, duck.merge
+    )
+    mix = Mix(
+        sample_at_frame(whole.frames, movie.fps), tuple(cues), curve if any(c.duck for c in cues) else (),
+        movie.audio.loudness, movie.audio.truePeak,
+    )  # fmt: skip
+    return mix, heard
+
+
+def _listened(scene: int | None, heard: list[Heard], ducking: tuple[Point, ...], source: str, origin: int) -> tuple[Cue, ...]:
+    return listened(source, scene, heard, ducking, origin)
 
 
 def _visuals(layers: Any, stage: Stage) -> tuple[Visual, ...]:

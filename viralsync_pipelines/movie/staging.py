@@ -5,21 +5,33 @@ What belongs here: everything about a single layer between spec and plan. What d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from viralsync_pipelines.movie.art import Gradient, Paint, Plate, Shadow, ShapeArt, Stroke, TextArt
-from viralsync_pipelines.movie.layers import AudioLayer, CaptionsLayer, ImageLayer, Keyframe, ShapeLayer, TextLayer, VideoLayer, VoiceLayer
+from viralsync_pipelines.movie.art import Gradient, Paint, Plate, ProgressArt, Shadow, ShapeArt, Stroke, TextArt, WaveArt
+from viralsync_pipelines.movie.layers import (
+    AudioLayer,
+    CaptionsLayer,
+    ImageLayer,
+    Keyframe,
+    ProgressLayer,
+    ShapeLayer,
+    TextLayer,
+    VideoLayer,
+    VoiceLayer,
+    WaveformLayer,
+)
 from viralsync_pipelines.movie.lengths import exact
 from viralsync_pipelines.movie.mix import Cue, Point, fades, multiply
 from viralsync_pipelines.movie.motion import Framing, KenBurnsMove, Motion, Passage, ease
 from viralsync_pipelines.movie.motion import Key as MotionKey
-from viralsync_pipelines.movie.picture import Canvas, Footage, Key, Look, Placement, Tone, Visual
+from viralsync_pipelines.movie.picture import Canvas, Content, Footage, Key, Look, Placement, Tone, Visual
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.movie.spec import Audio
 from viralsync_pipelines.movie.timing import frame_at, sample_at_frame, samples
+from viralsync_pipelines.movie.waves import reach_of
 
 PIVOTS: Mapping[str, tuple[float, float]] = {
     "center": (0.5, 0.5),
@@ -38,7 +50,10 @@ _TEXT_SHARE = 0.9
 
 @dataclass(frozen=True)
 class Stage:
-    """Where layers are put: a canvas and a window of the movie's clock (a scene, or the whole film)."""
+    """Where layers are put: a canvas and a window of the movie's clock (a scene, or the whole film).
+
+    film: frames of the whole film. listen: what a waveform with this `source` shows, on a clock that begins at a sample of the film.
+    """
 
     canvas: Canvas
     first: int
@@ -47,6 +62,8 @@ class Stage:
     sources: Mapping[str, Any]
     overlap_in: int = 0
     overlap_out: int = 0
+    film: int = 0
+    listen: Callable[[str, int], tuple[Cue, ...]] = lambda source, origin: ()
 
     @property
     def seconds(self) -> Fraction:
@@ -71,7 +88,7 @@ def stage_visual(layer: Any, stage: Stage) -> tuple[Visual, ...]:
     last = stage.frames if asked is None else min(stage.frames, frame_at(exact(layer.start) + asked, fps))
     if last <= first or first >= stage.frames:
         return ()
-    content, placement = _content(layer, stage)
+    content, placement = _content(layer, stage, first)
     look, motion = _look(layer, placement), _motion(layer, placement, stage)
     for name in ("rotation", "opacity"):
         if motion.track(name) is not None:
@@ -103,7 +120,7 @@ def _source_seconds(layer: VideoLayer | AudioLayer, stage: Stage) -> Fraction | 
     return max(Fraction(0), end - exact(layer.trimStart)) / exact(layer.speed)
 
 
-def _content(layer: Any, stage: Stage) -> tuple[Footage | TextArt | ShapeArt, Placement]:
+def _content(layer: Any, stage: Stage, first: int) -> tuple[Content, Placement]:
     canvas = stage.canvas
     px, py = PIVOTS[layer.anchor]
     x = layer.x.of(canvas.width) if layer.x is not None else px * canvas.width
@@ -121,8 +138,30 @@ def _content(layer: Any, stage: Stage) -> tuple[Footage | TextArt | ShapeArt, Pl
             layer.shape, max(1, round(width)), max(1, round(height)), _paint(layer), _stroke(layer), layer.radius
         )
         return shape, Placement(x, y, px, py, shape.width, shape.height)
+    if isinstance(layer, ProgressLayer | WaveformLayer):
+        size = max(1, round(width or 1)), max(1, round(height or 1))
+        drawn = _progress(layer, stage, first, size) if isinstance(layer, ProgressLayer) else _wave(layer, stage, first, size)
+        return drawn, Placement(x, y, px, py, *size)
     footage, size = _footage(layer, stage, width, height)
     return footage, Placement(x, y, px, py, *size)
+
+
+def _progress(layer: ProgressLayer, stage: Stage, first: int, size: tuple[int, int]) -> ProgressArt:
+    passed, total = (first, stage.frames) if layer.of == "scene" else (stage.first + first, stage.film)
+    return ProgressArt(layer.color, layer.background, *size, passed, total)
+
+
+# Of a canvas' shorter side: from one bar to the next, and the thickness of a line.
+_BAR_SHARE, _LINE_SHARE = 1 / 60, 1 / 216
+
+
+def _wave(layer: WaveformLayer, stage: Stage, first: int, size: tuple[int, int]) -> WaveArt:
+    canvas = stage.canvas
+    short = min(canvas.width, canvas.height)
+    return WaveArt(
+        layer.color, *size, max(1, round(size[0] / (short * _BAR_SHARE))) if layer.mode == "bars" else 0, short * _LINE_SHARE, canvas.fps,
+        reach_of(layer.mode), stage.listen(layer.source, sample_at_frame(stage.first + first, canvas.fps)),
+    )  # fmt: skip
 
 
 def _footage(

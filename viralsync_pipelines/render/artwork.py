@@ -80,7 +80,7 @@ def draw(visual: Visual, canvas: Canvas, easel: Easel) -> Sprite:
             groups = _groups(reveal_boxes(lettering, visual.motion.reveal), reach)  # type: ignore[arg-type]
         cx, cy = place.centre(width, height)
         sprite_x, sprite_y = _snapped(cx - width / 2 - left - indent), _snapped(cy - height / 2 - top + shift)
-        pixels = _finish(pixels, visual)
+        pixels = finished(pixels, visual)
         return Sprite(pixels, sprite_x, sprite_y, (cx - sprite_x, cy - sprite_y), (width, height), groups, reach)
     width, height = float(max(1, round(place.width))), float(max(1, round(place.height or 1.0)))
     factor = 1.0
@@ -88,10 +88,12 @@ def draw(visual: Visual, canvas: Canvas, easel: Easel) -> Sprite:
         from viralsync_pipelines.render.shapes import draw_shape
 
         pixels = draw_shape(content)
+    elif not isinstance(content, Footage):
+        raise TypeError(f"a {type(content).__name__} is drawn anew for each frame (redrawn.py)")
     else:
         factor = magnified(visual)
         pixels = picture(content, (round(width * factor), round(height * factor)), easel)
-    pixels = _finish(pixels, visual, factor)
+    pixels = finished(pixels, visual, factor)
     cx, cy = place.centre(width, height)
     x, y = _snapped(cx - width / 2), _snapped(cy - height / 2)
     return Sprite(pixels, x, y, (pixels.shape[1] / 2, pixels.shape[0] / 2), (width, height))
@@ -192,7 +194,7 @@ def _decoded_by_ffmpeg(footage: Footage, path: Path) -> Any:
     raise SourceError("the picture could not be decoded; open it in an image program and save it as PNG or JPEG")
 
 
-def _finish(pixels: np.ndarray[Any, Any], visual: Visual, factor: float = 1.0) -> np.ndarray[Any, Any]:
+def finished(pixels: np.ndarray[Any, Any], visual: Visual, factor: float = 1.0) -> np.ndarray[Any, Any]:
     """Tone, key, flip and corners on a bitmap that is `factor` times as large as it will be placed."""
     import numpy as np
 

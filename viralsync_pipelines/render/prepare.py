@@ -147,7 +147,8 @@ def _every_problem(reading: Reading, expansion: Expansion, gathered: Gathered, d
         told = "this waits for a time that itself depends on it, or that nothing measures; break the circle with a number"
         problems = [Problem(where(pointer), "EXPRESSION_ERROR", told) for pointer in expansion.pending]
     if problems and reading.rough is not None and not expansion.pending:
-        found = faults_of(reading.rough, gathered.known)
+        count = len(reading.rough.layers) + sum(len(scene.layers) for scene in reading.rough.scenes)
+        found = faults_of(reading.rough, gathered.known, whole=count == len(reading.layers) and not expansion.lost)
         # What is blank or left out may have been what decides a length.
         holed = reading.blanks | {"/".join(pointer.split("/")[:3]) for pointer in expansion.lost}
         unsure = {f"{place}/duration" for place in holed} | set(expansion.lost)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from viralsync_pipelines.errors import RenderError
+from viralsync_pipelines.movie.art import ProgressArt, WaveArt
 from viralsync_pipelines.movie.caption_art import cut_captions
 from viralsync_pipelines.movie.encoding import Encoder
 from viralsync_pipelines.movie.filters import Delivered, Outputs, piece_argv, still_argv
@@ -23,6 +24,7 @@ from viralsync_pipelines.render.ffmpeg import Progress, run
 from viralsync_pipelines.render.frames import longest_rest, posed_frames, region_of
 from viralsync_pipelines.render.kenburns import is_ken_burns_floor, ken_burns_frames, yuv_planes
 from viralsync_pipelines.render.moving import Table, as_moving, floor_feed
+from viralsync_pipelines.render.redrawn import as_redrawn
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def _deliver(visual: Visual, canvas: Canvas, easel: Easel, table: Table, count: 
     skip, frames = first - visual.first, last - first
     if isinstance(visual.content, Footage) and visual.content.moving:
         return as_moving(visual, canvas, easel, table, first, skip, frames)
+    if isinstance(visual.content, ProgressArt | WaveArt):
+        return visual, as_redrawn(visual, canvas, easel, table, first, skip, frames)
     sprite = draw(visual, canvas, easel)
     if is_still(visual.motion):
         return visual, _as_still(visual, sprite, canvas, table)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from viralsync_pipelines.errors import SourceError
-from viralsync_pipelines.movie.picture import Footage, Piece
+from viralsync_pipelines.movie.art import WaveArt
+from viralsync_pipelines.movie.picture import Footage, Piece, files_of
 from viralsync_pipelines.movie.plan import MoviePlan
 from viralsync_pipelines.render.download import Cache
 from viralsync_pipelines.render.files import hashed, still_holds
@@ -89,5 +90,6 @@ class Shelf:
 
 
 def footage_of(pieces: Iterable[Piece]) -> tuple[str, ...]:
-    """sha256 of every picture file that pieces show."""
-    return tuple(dict.fromkeys(v.content.sha256 for p in pieces for v in p.visuals if isinstance(v.content, Footage)))
+    """sha256 of every file of picture or sound that pieces show."""
+    shown = (v.content for p in pieces for v in p.visuals if isinstance(v.content, Footage | WaveArt))
+    return tuple(dict.fromkeys(sha256 for content in shown for sha256 in files_of(content)))

@@ -83,7 +83,7 @@ def _decode(cues: Sequence[Cue], path_of: Callable[[str], Path], scratch: Path) 
             last = max(cue.skip + (cue.span or cue.length) for cue in users)
             guard = (x for name, value in GUARD.items() for x in (f"-{name}", value))
             inputs += ["-f", users[0].demuxer, *guard, "-vn", "-i", str(path_of(key[0]))]
-            chain = f"{_conform(key[1])},atrim=start_sample={first}:end_sample={last}"
+            chain = f"{conformed(key[1])},atrim=start_sample={first}:end_sample={last}"
             outputs += ["-map", f"{index}:a:0", "-af", chain, "-c:a", "pcm_f32le", "-f", "f32le", str(track)]
             batch.append((key, track, first))
         run([*inputs, *outputs], scratch=scratch)
@@ -92,7 +92,7 @@ def _decode(cues: Sequence[Cue], path_of: Callable[[str], Path], scratch: Path) 
     return tracks
 
 
-def _conform(speed: Fraction) -> str:
+def conformed(speed: Fraction) -> str:
     """To 48 kHz stereo at the film's pitch. first_pts=0 puts sound that starts late in its file where it belongs."""
     chain = [
         "aresample=48000:async=1:first_pts=0",
@@ -136,7 +136,7 @@ def _sum(mix: Mix, tracks: dict[tuple[str, Fraction], _Track]) -> Iterator[Sampl
             sounding.append(waiting.pop())
         sounding = sorted(n for n in sounding if mix.cues[n].at + mix.cues[n].length > start)
         block = np.zeros((end - start, 2), np.float32)
-        ducking = _curve(mix.ducking, start, end) if any(mix.cues[n].duck for n in sounding) else None
+        ducking = curve(mix.ducking, start, end) if any(mix.cues[n].duck for n in sounding) else None
         for number in sounding:
             cue = mix.cues[number]
             first, last = max(start, cue.at), min(end, cue.at + cue.length)
@@ -144,7 +144,7 @@ def _sum(mix: Mix, tracks: dict[tuple[str, Fraction], _Track]) -> Iterator[Sampl
             if cue.gain != 1:
                 heard *= np.float32(cue.gain)
             if cue.shape:
-                heard *= _curve(cue.shape, first - cue.at, last - cue.at)[:, None]
+                heard *= curve(cue.shape, first - cue.at, last - cue.at)[:, None]
             if cue.duck and ducking is not None:
                 heard *= ducking[first - start : last - start, None]
             block[first - start : last - start] += heard
@@ -180,7 +180,7 @@ def _read(track: _Track, at: int, count: int) -> Samples:
     return out
 
 
-def _curve(points: tuple[Point, ...], first: int, last: int) -> Samples:
+def curve(points: tuple[Point, ...], first: int, last: int) -> Samples:
     import numpy as np
 
     if not points:
