@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.films import Lab, lab
+from viralsync_pipelines.defs.part import parts_of
 from viralsync_pipelines.errors import MovieInvalid
 from viralsync_pipelines.movie.caption_art import Caption, cut_captions, shown_text
 from viralsync_pipelines.movie.caption_files import read_captions
@@ -237,3 +239,15 @@ def test_an_srt_of_somebody_elses_keeps_its_cues_and_lines(talking: Talking) -> 
     ]
     back = read_captions(sheets_of(prepared.plan.captions, prepared.plan.canvas, "")["captions.srt"])
     assert [cue.text for cue in back] == [cue.text for cue in read_captions(srt.encode())]
+
+
+def test_a_scenes_part_of_the_plan_brings_the_fonts_of_its_captions(talking: Talking) -> None:
+    """The step that renders it has this part alone."""
+    shutil.copy(talking.fonts.find("Heebo").path, talking.folder / "own.ttf")
+    scenes = [{"layers": [say("one two")]}, {"duration": 1.0, "layers": [{"type": "shape"}]}]
+    prepared = talking.plan(film(*scenes, captions={"fontUrl": "own.ttf"}))
+    first, second = parts_of(prepared)
+    font = prepared.plan.captions[0].captions[0].look.font_sha
+    assert set(first.plan.sources) == {font}
+    assert first.plan.pieces[0].captions
+    assert (first.plan.captions, second.plan.sources) == ((), {})

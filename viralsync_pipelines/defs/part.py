@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from viralsync_pipelines.movie.picture import Piece, files_of
+from viralsync_pipelines.movie.picture import Piece
 from viralsync_pipelines.render.prepare import Prepared
 
 
@@ -20,9 +20,9 @@ def parts_of(prepared: Prepared) -> Iterator[Prepared]:
         mine[piece.scene].append((piece, key))
     silent = replace(plan.mix, cues=(), ducking=())
     for scene, pairs in zip(plan.scenes, mine, strict=True):
-        shown = {sha256 for piece, _ in pairs for visual in piece.visuals for sha256 in files_of(visual.content)}
+        shown = {sha256 for piece, _ in pairs for sha256 in piece.files}
         small = replace(
-            plan, scenes=(scene,), pieces=tuple(piece for piece, _ in pairs), mix=silent,
+            plan, scenes=(scene,), pieces=tuple(piece for piece, _ in pairs), mix=silent, captions=(),
             speech={sha256: spoken for sha256, spoken in plan.speech.items() if sha256 in shown},
             sources={sha256: source for sha256, source in plan.sources.items() if sha256 in shown},
         )  # fmt: skip

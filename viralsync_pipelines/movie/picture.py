@@ -159,6 +159,12 @@ class Piece:
     def visuals(self) -> tuple[Visual, ...]:
         return (*self.under, *self.into, *self.over)
 
+    @property
+    def files(self) -> frozenset[str]:
+        """sha256 of every file that is needed to show it, fonts among them."""
+        shown = {sha256 for visual in self.visuals for sha256 in files_of(visual.content)}
+        return frozenset(shown | {caption.look.font_sha for caption in self.captions if caption.look.font_sha is not None})
+
 
 def cut(visuals: tuple[Visual, ...], first: int, count: int) -> tuple[Visual, ...]:
     """The layers as a window of `count` frames from `first` sees them, in the window's own frames.

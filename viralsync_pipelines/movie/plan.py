@@ -20,7 +20,7 @@ from viralsync_pipelines.movie.heard import Heard, listened
 from viralsync_pipelines.movie.known import Known, KnownSource, scene_seconds
 from viralsync_pipelines.movie.layers import VoiceLayer
 from viralsync_pipelines.movie.mix import Cue, Mix, Point, duck_under
-from viralsync_pipelines.movie.picture import Canvas, Piece, Visual, cut, files_of
+from viralsync_pipelines.movie.picture import Canvas, Piece, Visual, cut
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.movie.spec import Movie
 from viralsync_pipelines.movie.staging import Stage, cues_of, line_of, stage_visual
@@ -115,9 +115,8 @@ def _lay_out(movie: Movie, known: Known, movie_id: str, pointers: list[str], spa
                     captions=cut_captions(captions, start, count),
                 )
             )
-    used = {sha256 for piece in pieces for visual in piece.visuals for sha256 in files_of(visual.content)}
+    used = {sha256 for piece in pieces for sha256 in piece.files}
     used |= {cue.source for cue in mix.cues}
-    used |= {caption.look.font_sha for caption in captions if caption.look.font_sha is not None}
     return MoviePlan(
         movie_id,
         movie.title,
