@@ -192,6 +192,14 @@ def test_other_formats_than_asked_for_are_taken_at_their_full_length(form: str, 
         assert difference < 300, "the same sound at the same place"
 
 
+def test_a_wav_that_was_written_while_it_was_spoken_is_taken_whole(service: ScriptedProvider, tmp_path: Path) -> None:
+    whole = wav(SOUND)
+    for unknown in (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"):
+        streamed = whole[:4] + unknown + whole[8:40] + unknown + whole[44:]
+        service.on("POST", SPEAKING["openai"], reply(200, streamed, Content_Type="audio/wav"))
+        assert samples_in(spoken("openai", service, tmp_path)[1]) == (SOUND, 24_000)
+
+
 def test_raw_samples_are_taken_when_they_are_called_so(service: ScriptedProvider, tmp_path: Path) -> None:
     service.on("POST", SPEAKING["openai"], reply(200, SOUND.tobytes(), Content_Type="audio/pcm"))
     _, content = spoken("openai", service, tmp_path)
@@ -274,11 +282,12 @@ def _wrong(engine: str) -> list[Reply]:
         reply(200, b"", Content_Type="audio/wav"), reply(200, b"<html>not a sound</html>", Content_Type="text/html"),
         reply(200, {"error": "said with 200"}), reply(200, wav(SOUND), Content_Type="application/json"),
         reply(200, b"#EXTM3U\nfile:///etc/passwd", Content_Type="audio/mpegurl"), reply(200, wav(samples(0.0)), Content_Type="audio/wav"),
-        reply(200, b"\xff\xfb" + bytes(50), Content_Type="audio/mpeg"),
+        reply(200, b"\xff\xfb" + bytes(50), Content_Type="audio/mpeg"), reply(200, wav(SOUND)[:-2_000], Content_Type="audio/wav"),
+        reply(200, wav(SOUND, 1_000_000), Content_Type="audio/wav"), reply(200, encoded(SOUND, "flac")[:2_000], Content_Type="audio/flac"),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("engine", "number"), [("elevenlabs", n) for n in range(7)] + [("openai", n) for n in range(7)])
+@pytest.mark.parametrize(("engine", "number"), [("elevenlabs", n) for n in range(7)] + [("openai", n) for n in range(10)])
 def test_what_is_no_sound_is_refused_and_another_engine_may_speak(engine: str, number: int, service: ScriptedProvider, tmp_path: Path) -> None:
     service.on("POST", SPEAKING[engine], _wrong(engine)[number])
     error = error_of(engine, service, tmp_path)

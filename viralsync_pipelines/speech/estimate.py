@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK_S = 0.01
+_PART = 1_000
 # Shorter silences are stop consonants.
 PAUSE_S = 0.1
 # Below the loud parts of the same sound by so much: 36 dB. Engines differ in noise floor more than in that.
@@ -55,8 +56,9 @@ def estimated_words(text: str, samples: Sequence[int], sample_rate: int) -> tupl
     if not cut or not len(samples):
         return ()
     duration = len(samples) / sample_rate
-    loud = _loudness(np.asarray(samples, dtype=np.float64), max(1, round(sample_rate * BLOCK_S)))
-    block = max(1, round(sample_rate * BLOCK_S)) / sample_rate
+    size = max(1, round(sample_rate * BLOCK_S))
+    loud = _loudness(np.asarray(samples, dtype=np.int16), size)
+    block = size / sample_rate
     first, last, silences = _silences(loud, round(PAUSE_S / block))
     weights = [_weight(text[start:end]) for start, end in cut]
     marks = [_mark(text[start:end]) for start, end in cut[:-1]]
@@ -78,14 +80,16 @@ def _inside(seconds: float, duration: float) -> float:
     return round(min(max(seconds, 0.0), duration), 4)
 
 
-def _loudness(samples: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Root mean square of each block, the last one as long as it is."""
+def _loudness(samples: NDArray[np.int16], size: int) -> NDArray[np.float64]:
+    """Root mean square of each block, the last one as long as it is. A part at a time: in floating point all of it takes a gigabyte."""
     import numpy as np
 
-    starts = np.arange(0, len(samples), size)
-    lengths = np.minimum(size, len(samples) - starts)
-    found: NDArray[np.float64] = np.sqrt(np.add.reduceat(samples * samples, starts) / lengths)
-    return found
+    found = []
+    for first in range(0, len(samples), size * _PART):
+        part = samples[first : first + size * _PART].astype(np.float64)
+        starts = np.arange(0, len(part), size)
+        found.append(np.sqrt(np.add.reduceat(part * part, starts) / np.minimum(size, len(part) - starts)))
+    return np.concatenate(found)
 
 
 def _silences(loud: NDArray[np.float64], least: int) -> tuple[int, int, list[_Silence]]:

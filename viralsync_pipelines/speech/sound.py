@@ -16,6 +16,9 @@ from pathlib import Path
 from viralsync_pipelines.errors import SpeechError
 
 MAX_SECONDS = 900
+_RATES = (4_000, 192_000)
+# A gigabyte: what stands for "not known yet" in headers is at least this.
+_ENDLESS = 1 << 30
 # What a text says it is, and what no sound begins with.
 _NO_SOUND = ("text/", "application/json", "application/problem", "application/xml", "image/", "video/")
 
@@ -39,6 +42,8 @@ def kept_sound(data: bytes, out: Path, engine: str, *, mime: str = "", pcm_rate:
     elif form is None:
         raise invalid(engine, f"bytes that are no sound{f' ({mime})' if mime else ''}")
     else:
+        if form == "wav" and _cut_short(data):
+            raise invalid(engine, "a sound that is cut short")
         samples, rate = _decoded(data, form, engine)
     if not samples:
         raise invalid(engine, "a sound of no length")
@@ -88,6 +93,17 @@ def _form(data: bytes) -> str | None:
     return None
 
 
+def _cut_short(data: bytes) -> bool:
+    """Whether a WAV promises more samples than there are. Servers that write while they speak promise none, or the most there can be."""
+    at = 12
+    while at + 8 <= len(data):
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if name == b"data":
+            return size < _ENDLESS and at + 8 + size > len(data)
+        at += 8 + size + size % 2
+    return True
+
+
 def _decoded(data: bytes, form: str, engine: str) -> tuple[array.array[int], int]:
     import av
 
@@ -98,6 +114,8 @@ def _decoded(data: bytes, form: str, engine: str) -> tuple[array.array[int], int
             if stream is None or not stream.rate:
                 raise invalid(engine, "a file without sound")
             rate = int(stream.rate)
+            if not _RATES[0] <= rate <= _RATES[1]:
+                raise invalid(engine, f"a sound at {rate:,} Hz")
             resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
             for frame in chain(container.decode(stream), [None]):
                 for plain in resampler.resample(frame):

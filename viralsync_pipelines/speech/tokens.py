@@ -83,7 +83,7 @@ def _kind(char: str) -> int | None:
 def words_from(text: str, heard: Sequence[Heard], duration: float) -> tuple[Word, ...]:
     """The words of the text with the times of the stretches that lie in them, in order, not overlapping, inside the sound.
 
-    Words nobody reported share what their neighbours leave, by their letters. No stretch at all: no words.
+    Words nobody reported share what their neighbours leave, by their letters. When that is more than half of them: no words.
     """
     cut = tokens(text)
     spans: list[tuple[float, float] | None] = []
@@ -103,7 +103,7 @@ def words_from(text: str, heard: Sequence[Heard], duration: float) -> tuple[Word
         begin = min(max(now, min(each.start for each in inside)), duration)
         now = min(max(begin, *(each.stop for each in inside)), duration)
         spans.append((begin, now))
-    if not any(span is not None for span in spans):
+    if 2 * sum(span is None for span in spans) > len(spans):
         return ()
     return tuple(
         Word(" ".join(text[start:end].split()), round(begin, 4), round(stop, 4), start, end)
