@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.speech.espeak import EspeakEngine
 from viralsync_pipelines.speech.estimate import estimated_words
+from viralsync_pipelines.speech.phonemes import Phoneme, words_by_phonemes
 from viralsync_pipelines.speech.tokens import Heard, placed, tokens, words_from
 
 SCRIPTS = "abcdeäñçбгдежαβшקדל مرحبا नमस्तेไทยภาษา中文字测试ひらがなカタカナー한국어012.,!?…。、？—-'\"()\n\t👍🏽\u200d\u0301"
@@ -98,6 +99,35 @@ def test_estimates_are_near_the_times_that_the_embedded_voice_tells(text: str, v
 @given(TEXTS, st.lists(st.tuples(st.integers(0, 200), st.integers(1, 9), st.floats(-1, 20), st.floats(-1, 5)), max_size=20), st.floats(0, 10))
 def test_times_of_stretches_become_ordered_words_inside_the_sound(text: str, parts: list[tuple[int, int, float, float]], duration: float) -> None:
     words = words_from(text, [Heard(first, first + count, start, start + length) for first, count, start, length in parts], duration)
+    assert words == () or [(word.char_start, word.char_end) for word in words] == tokens(text)
+    assert all(0 <= word.start <= word.end <= duration + 1e-4 for word in words)
+    assert all(a.end <= b.start for a, b in itertools.pairwise(words))
+
+
+def phonemes(*groups: str, each: float = 0.1) -> list[Phoneme]:
+    """Letter by letter, a tenth of a second each, with spaces between the groups that take as long."""
+    return [Phoneme(char, round(at * each, 3), round((at + 1) * each, 3)) for at, char in enumerate(" ".join(groups))]
+
+
+def test_words_that_an_engine_runs_together_share_its_time_and_those_it_takes_apart_have_all_of_it() -> None:
+    run = words_by_phonemes("out of the box, now", phonemes("aʊɾəvðə", "bɑks,", "naʊ"), 9.0)
+    assert [word.text for word in run] == ["out", "of", "the", "box,", "now"]
+    assert (run[0].start, run[2].end) == (0.0, 0.7)
+    assert run[0].end == run[1].start < run[1].end == run[2].start
+    assert [(word.start, word.end) for word in run[3:]] == [(0.8, 1.2), (1.4, 1.7)]
+    apart = words_by_phonemes("costs 25 % now", phonemes("kɔsts", "twɛnti", "faɪv", "pɚsɛnt", "naʊ"), 9.0)
+    assert [(word.text, word.start, word.end) for word in apart] == [("costs", 0.0, 0.5), ("25 %", 0.6, 2.4), ("now", 2.5, 2.8)]
+
+
+def test_phonemes_of_other_words_time_nothing() -> None:
+    assert words_by_phonemes("one", phonemes(*["ab"] * 30), 9.0) == ()
+    assert words_by_phonemes("one two", [], 9.0) == words_by_phonemes("...", phonemes("ab"), 9.0) == ()
+
+
+@settings(max_examples=80, deadline=None)
+@given(TEXTS, st.lists(st.text("abə ,.ˈ", max_size=8), max_size=30), st.floats(0, 5))
+def test_times_of_phonemes_become_ordered_words_inside_the_sound(text: str, groups: list[str], duration: float) -> None:
+    words = words_by_phonemes(text, phonemes(*groups), duration)
     assert words == () or [(word.char_start, word.char_end) for word in words] == tokens(text)
     assert all(0 <= word.start <= word.end <= duration + 1e-4 for word in words)
     assert all(a.end <= b.start for a, b in itertools.pairwise(words))

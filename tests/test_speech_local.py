@@ -5,6 +5,7 @@ They stand where the real ones are imported, with the calls and values that pipe
 
 from __future__ import annotations
 
+import array
 import json
 import subprocess
 import sys
@@ -23,16 +24,18 @@ from viralsync_pipelines.speech.cache import digest_of
 from viralsync_pipelines.speech.engine import ENGINES, Means, SpeechEngine, engine_named
 from viralsync_pipelines.speech.espeak import EspeakEngine
 
-SOUND = samples(0.5, 22_050)
+# Begins with -1, as an MP3 does.
+SOUND = array.array("h", [-1, *samples(0.5, 22_050)[1:]])
 
 
 class FakePiper(ModuleType):
-    """Says one chunk for each sentence; `asked` holds (model, text, manner)."""
+    """Says one chunk for each sentence; `asked` holds (model, text, manner). timed: a model that tells how long its phonemes last."""
 
     def __init__(self) -> None:
         super().__init__("piper")
         self.asked: list[tuple[str, str, Any]] = []
         self.loaded: list[str] = []
+        self.timed = False
         outer = self
 
         class PiperVoice:
@@ -40,16 +43,20 @@ class FakePiper(ModuleType):
                 self.path = path
 
             @staticmethod
-            def load(path: Path) -> PiperVoice:
+            def load(path: Path, include_alignments: bool) -> PiperVoice:
+                assert include_alignments
                 if path.read_bytes() == b"broken":
                     raise RuntimeError("INVALID_PROTOBUF")
                 outer.loaded.append(path.stem)
                 return PiperVoice(path)
 
-            def synthesize(self, text: str, syn_config: Any) -> Iterator[Any]:
+            def synthesize(self, text: str, syn_config: Any, include_alignments: bool) -> Iterator[Any]:
                 outer.asked.append((self.path.stem, text, syn_config))
-                for _ in filter(str.strip, text.split(".")):
-                    yield SimpleNamespace(audio_int16_bytes=SOUND.tobytes(), sample_rate=22_050, sample_width=2, sample_channels=1)
+                for sentence in filter(str.strip, text.split(".")):
+                    count = 2 * len(sentence.split()) + 1
+                    parts = ["^", *" ".join("æˈ" for _ in sentence.split()), "$"]
+                    alignments = [SimpleNamespace(phoneme=each, num_samples=len(SOUND) // (count + count)) for each in parts] if outer.timed else None
+                    yield SimpleNamespace(audio_int16_bytes=SOUND.tobytes(), sample_rate=22_050, sample_width=2, sample_channels=1, phoneme_alignments=alignments)
 
         self.PiperVoice = PiperVoice
         self.SynthesisConfig = SimpleNamespace
@@ -106,6 +113,16 @@ def test_piper_speaks_with_the_model_of_a_name_or_a_language(piper: FakePiper, t
     assert len(piper.loaded) == 2, "each model is loaded once"
     engine.speak(Line("x", style="steady"), out)
     assert piper.asked[-1][2].noise_scale == 0
+
+
+def test_piper_times_words_by_its_phonemes_where_the_model_tells_them(piper: FakePiper, tmp_path: Path) -> None:
+    piper.timed = True
+    engine = engine_named("piper", voices_of(tmp_path / "voices"))
+    take = engine.speak(Line("One two. Three!"), tmp_path / "line.wav")
+    assert (take.timing, [word.text for word in take.words]) == ("native", ["One", "two.", "Three!"])
+    step = len(SOUND) // 10 / 22_050
+    assert [word.start for word in take.words[:2]] == pytest.approx([step, 4 * step], abs=1e-3)
+    assert take.words[2].start == pytest.approx(0.5 + len(SOUND) // 6 / 22_050, abs=1e-3), "the second sentence begins after the first one's sound"
 
 
 def test_piper_says_what_is_wrong_with_voices_and_models(piper: FakePiper, tmp_path: Path) -> None:

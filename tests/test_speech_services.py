@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import base64
 import itertools
 from collections.abc import Iterator
@@ -201,9 +202,11 @@ def test_a_wav_that_was_written_while_it_was_spoken_is_taken_whole(service: Scri
 
 
 def test_raw_samples_are_taken_when_they_are_called_so(service: ScriptedProvider, tmp_path: Path) -> None:
-    service.on("POST", SPEAKING["openai"], reply(200, SOUND.tobytes(), Content_Type="audio/pcm"))
-    _, content = spoken("openai", service, tmp_path)
-    assert samples_in(content) == (SOUND, 24_000)
+    """Also when they begin as an MP3 does: with -1, or with -1025."""
+    for first in (0, -1, -1_025, -2_561):
+        sound = array.array("h", [first, *SOUND])
+        service.on("POST", SPEAKING["openai"], reply(200, sound.tobytes(), Content_Type="audio/pcm"))
+        assert samples_in(spoken("openai", service, tmp_path)[1]) == (sound, 24_000)
 
 
 # --- trouble ----------------------------------------------------------------------------------------------------------

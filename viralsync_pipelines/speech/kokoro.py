@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from viralsync_pipelines.errors import SpeechError
-from viralsync_pipelines.movie.script import Line, Timing, Word
+from viralsync_pipelines.movie.script import Line, Timing
 from viralsync_pipelines.speech.engine import Means, Take, Voice, extra_missing, one_of, refuse_markup, refuse_unspeakable, within
 from viralsync_pipelines.speech.engine import without_controls as plain
 from viralsync_pipelines.speech.estimate import estimated_words
-from viralsync_pipelines.speech.sound import kept_sound
-from viralsync_pipelines.speech.tokens import Heard, tokens, words_from
+from viralsync_pipelines.speech.phonemes import Phoneme, words_by_phonemes
+from viralsync_pipelines.speech.sound import kept_samples
 
 SETTING = "VIRALSYNC_KOKORO_MODELS"
 DEFAULT_VOICE = "af_heart"
@@ -66,8 +66,8 @@ class KokoroEngine:
             sound, rate, spoken = _spoken(model, plain(line.text), voice, speed, language)
         except Exception as error:  # onnxruntime and the phonemizer raise a dozen kinds of their own
             raise SpeechError(f"kokoro could not speak with {voice!r}: {error}; change the text or the voice") from error
-        samples, rate = kept_sound(_sixteen_bits(sound), out, self.name, pcm_rate=int(rate))
-        words = _words(line.text, spoken, len(samples) / rate)
+        samples = kept_samples(_sixteen_bits(sound), int(rate), out, self.name)
+        words = words_by_phonemes(line.text, [Phoneme(each.phoneme, each.start, each.end) for each in spoken], len(samples) / rate)
         timing: Timing = "native"
         if not words:
             words, timing = estimated_words(line.text, samples, rate), "estimate"
@@ -135,23 +135,3 @@ def _sixteen_bits(sound: Any) -> bytes:
 
     found: bytes = np.round(np.clip(np.asarray(sound, dtype=np.float64), -1, 1) * 32_767).astype("<i2").tobytes()
     return found
-
-
-def _words(text: str, spoken: Sequence[Any], duration: float) -> tuple[Word, ...]:
-    """By the phonemes between spaces, when there are as many groups of them as words: "25" may be two, and then nobody knows whose."""
-    groups: list[tuple[float, float]] = []
-    inside = False
-    for each in spoken:
-        if not each.phoneme.strip():
-            inside = False
-        elif not any(char.isalpha() for char in each.phoneme):
-            continue
-        elif inside:
-            groups[-1] = (groups[-1][0], each.end)
-        else:
-            groups.append((each.start, each.end))
-            inside = True
-    cut = tokens(text)
-    if len(groups) != len(cut):
-        return ()
-    return words_from(text, [Heard(a, b, start, end) for (a, b), (start, end) in zip(cut, groups, strict=True)], duration)

@@ -1,6 +1,7 @@
 """Piper (extra `piper`): neural voices on this machine, one model file each, from the folders of VIRALSYNC_PIPER_MODELS.
 
-What belongs here: finding voices and asking the package. What does not: times of words, which it does not tell (estimate.py).
+What belongs here: finding voices and asking the package. What does not: estimates (estimate.py). Most models tell how long each phoneme
+lasts, and with that when each word is heard, given the onnx package; the extra brings it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from viralsync_pipelines.errors import SpeechError
-from viralsync_pipelines.movie.script import Line
+from viralsync_pipelines.movie.script import Line, Timing
 from viralsync_pipelines.speech.engine import Means, Take, Voice, extra_missing, one_of, refuse_markup, refuse_unspeakable, within
 from viralsync_pipelines.speech.engine import without_controls as plain
 from viralsync_pipelines.speech.estimate import estimated_words
-from viralsync_pipelines.speech.sound import kept_sound
+from viralsync_pipelines.speech.phonemes import Phoneme, words_by_phonemes
+from viralsync_pipelines.speech.sound import kept_samples
 
 SETTING = "VIRALSYNC_PIPER_MODELS"
 
@@ -64,15 +66,20 @@ class PiperEngine:
         voice = _voice_at(package, path, path.stat().st_mtime_ns)
         chance = {"noise_scale": 0.0, "noise_w_scale": 0.0} if line.style == "steady" else {}
         manner = package.SynthesisConfig(speaker_id=speaker, length_scale=_length(path) / speed, **chance)
-        sound, rate = bytearray(), 22_050
+        sound, rate, spoken = bytearray(), 22_050, list[Phoneme]()
         try:
-            for chunk in voice.synthesize(plain(line.text), syn_config=manner):
+            for chunk in voice.synthesize(plain(line.text), syn_config=manner, include_alignments=True):
+                spoken += _phonemes(chunk, len(sound) // 2)
                 sound += chunk.audio_int16_bytes
                 rate = chunk.sample_rate
         except Exception as error:  # onnxruntime and the phonemizer raise a dozen kinds of their own
             raise SpeechError(f"piper could not speak with {name!r}: {error}; try another voice") from error
-        samples, rate = kept_sound(bytes(sound), out, self.name, pcm_rate=rate)
-        return Take(len(samples), rate, estimated_words(line.text, samples, rate), name, "estimate")
+        samples = kept_samples(bytes(sound), rate, out, self.name)
+        words = words_by_phonemes(line.text, spoken, len(samples) / rate)
+        timing: Timing = "native"
+        if not words:
+            words, timing = estimated_words(line.text, samples, rate), "estimate"
+        return Take(len(samples), rate, words, name, timing)
 
     def _loaded_package(self) -> Any:
         try:
@@ -115,11 +122,22 @@ class PiperEngine:
         return name, number
 
 
+def _phonemes(chunk: Any, at: int) -> list[Phoneme]:
+    """Those of a sentence that begins at a sample, with the space after it; none for a model that tells nothing of them."""
+    found: list[Phoneme] = []
+    for each in getattr(chunk, "phoneme_alignments", None) or ():
+        end = at + int(each.num_samples)
+        if each.phoneme not in {"^", "$", "_"}:  # silence before and after
+            found.append(Phoneme(each.phoneme, at / chunk.sample_rate, end / chunk.sample_rate))
+        at = end
+    return [*found, Phoneme(" ", at / chunk.sample_rate, at / chunk.sample_rate)] if found else []
+
+
 @lru_cache(maxsize=2)
 def _voice_at(package: Any, path: Path, _: int) -> Any:
     """Loading takes a second and 60 MB; a movie's lines mostly have one or two voices."""
     try:
-        return package.PiperVoice.load(path)
+        return package.PiperVoice.load(path, include_alignments=True)
     except Exception as error:  # onnxruntime's own
         told = f"piper's voice cannot be loaded ({error}); download {path.name} and {path.name}.json again"
         raise SpeechError(told, code="SPEECH_ENGINE_MISSING") from error

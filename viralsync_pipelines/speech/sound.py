@@ -34,21 +34,31 @@ def kept_sound(data: bytes, out: Path, engine: str, *, mime: str = "", pcm_rate:
     if mime.startswith(_NO_SOUND):
         raise invalid(engine, f"{mime} where sound was asked for")
     form = _form(data)
-    if form is None and pcm_rate is not None and len(data) % 2 == 0:
-        samples = array.array("h", data)
-        if sys.byteorder == "big":
-            samples.byteswap()
-        rate = pcm_rate
-    elif form is None:
+    if pcm_rate is not None and form in {None, "mp3", "aac"} and data[:3] != b"ID3":
+        # A sample of -1 begins as an MP3 does.
+        return kept_samples(data, pcm_rate, out, engine), pcm_rate
+    if form is None:
         raise invalid(engine, f"bytes that are no sound{f' ({mime})' if mime else ''}")
-    else:
-        if form == "wav" and _cut_short(data):
-            raise invalid(engine, "a sound that is cut short")
-        samples, rate = _decoded(data, form, engine)
+    if form == "wav" and _cut_short(data):
+        raise invalid(engine, "a sound that is cut short")
+    samples, rate = _decoded(data, form, engine)
     if not samples:
         raise invalid(engine, "a sound of no length")
     write_wav(out, samples.tobytes() if sys.byteorder == "little" else _swapped(samples), rate)
     return samples, rate
+
+
+def kept_samples(data: bytes, rate: int, out: Path, engine: str) -> array.array[int]:
+    """Write little-endian 16-bit mono samples as a WAV. Raises SpeechError SPEECH_AUDIO_INVALID, SPEECH_TOO_LONG."""
+    if len(data) < 2 or len(data) % 2:
+        raise invalid(engine, f"{len(data):,} bytes where samples of two were due")
+    if len(data) > 2 * rate * MAX_SECONDS:
+        raise SpeechError(f"the line lasts longer than {MAX_SECONDS // 60} minutes; split it", code="SPEECH_TOO_LONG")
+    write_wav(out, data, rate)
+    samples = array.array("h", data)
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples
 
 
 def invalid(engine: str, what: str) -> SpeechError:
