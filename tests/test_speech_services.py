@@ -123,9 +123,11 @@ def test_elevenlabs_is_asked_as_its_reference_says_and_its_letters_time_the_word
 def test_elevenlabs_voices_are_found_by_name(service: ScriptedProvider, tmp_path: Path) -> None:
     service.on("GET", "/v1/voices", reply(200, {"voices": [{"name": "Rachel - calm", "voice_id": MINE, "labels": {"language": "en"}}]}))
     service.on("POST", SPEAKING["elevenlabs"], good("elevenlabs"))
-    take, _ = spoken("elevenlabs", service, tmp_path, Line(TEXT, voice="rachel"))
-    assert take.voice == MINE
-    (tmp_path / "line.wav").unlink()
+    means, out = means_of(service), tmp_path / "line.wav"
+    for name in ("rachel", "Rachel - calm", "RACHEL"):
+        assert engine_named("elevenlabs", means).speak(Line(TEXT, voice=name), out).voice == MINE
+    assert len(service.asked("GET")) == 1, "asked for once for many lines"
+    out.unlink()
     error = error_of("elevenlabs", service, tmp_path, Line(TEXT, voice="Nobody"))
     assert (error.code, "Rachel" in error.message) == ("VOICE_NOT_FOUND", True)
     engine = engine_named("elevenlabs", means_of(service))

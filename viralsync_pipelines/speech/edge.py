@@ -55,8 +55,11 @@ class EdgeEngine:
             return "none"
 
     def voices(self) -> tuple[Voice, ...]:
-        listed = self._asked(lambda library: library.list_voices())
-        return tuple(sorted(map(_voice, listed), key=lambda voice: voice.name))
+        if self.name not in self.means.kept:
+            listed = self._asked(lambda library: library.list_voices())
+            self.means.kept[self.name] = tuple(sorted(map(_voice, listed), key=lambda voice: voice.name))
+        found: tuple[Voice, ...] = self.means.kept[self.name]
+        return found
 
     def speak(self, line: Line, out: Path) -> Take:
         """See SpeechEngine.speak."""
@@ -120,10 +123,12 @@ class EdgeEngine:
             except (EdgeTTSException, aiohttp.ClientError, OSError, TimeoutError, _CutOff, ValueError, LookupError, TypeError) as error:
                 # The last three are what the package makes of messages that are not as it knows them.
                 trouble, code, pause = error, "SPEECH_UNAVAILABLE", None
-                words = f"edge broke off ({str(error)[:200] or type(error).__name__})"
+                unreached = isinstance(error, aiohttp.ClientConnectorError)
+                words = "edge cannot be reached" if unreached else f"edge broke off ({str(error)[:200] or type(error).__name__})"
             pause = _FIRST_PAUSE_S * attempt if pause is None else pause
             if attempt == TRIES or pause > left:
-                told = f"{words}; it was asked {attempt} times, so try again later, or name a `fallback`"
+                times = "once" if attempt == 1 else f"{attempt} times"
+                told = f"{words}; it was asked {times}, so try again later, or name a `fallback`"
                 raise SpeechError(told, code=code) from trouble
             left -= pause
             self.means.sleep(pause)

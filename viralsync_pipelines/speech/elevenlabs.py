@@ -10,7 +10,6 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -108,9 +107,15 @@ class ElevenLabsEngine:
         base = (self.means.bases.get(self.name) or BASE).rstrip("/")
         return Service(self.name, base, {"xi-api-key": key_of(self.means, KEY, self.name)}, self.means, _judge)
 
-    @cached_property
+    @property
     def _listed(self) -> list[tuple[Voice, str]]:
         """The account's voices, and the id of each."""
+        if self.name not in self.means.kept:
+            self.means.kept[self.name] = self._asked()
+        found: list[tuple[Voice, str]] = self.means.kept[self.name]
+        return found
+
+    def _asked(self) -> list[tuple[Voice, str]]:
         body = self._service.ask("GET", "/v1/voices").json
         found = body.get("voices") if isinstance(body, dict) else None
         return [

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from viralsync_pipelines.errors import SpeechError
 from viralsync_pipelines.movie.script import Line, Timing, Word
@@ -71,7 +71,7 @@ class Means:
 
     keys: by environment name. bases: addresses of APIs by service. models: a model's name by engine, where it is not the usual one.
     folders: where an engine's voices lie. sleep: waits between tries; patience_s: for all pauses of one line together. A service that
-    asks for more is taken at its word, and the line is given up.
+    asks for more is taken at its word, and the line is given up. kept: lists of voices, asked for once for many lines.
     """
 
     client: Callable[[], httpx.Client] = _no_client
@@ -81,6 +81,7 @@ class Means:
     folders: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     sleep: Callable[[float], None] = time.sleep
     patience_s: float = 90.0
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 NO_MEANS = Means()

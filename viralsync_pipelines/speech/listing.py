@@ -29,7 +29,7 @@ def list_voices(means: Means, engine: str | None = None, language: str | None = 
     """
     if engine is not None:
         engine_named(engine)
-    hasty = replace(means, patience_s=0.0)
+    hasty = replace(means, patience_s=0.0, kept={})
     with ThreadPoolExecutor(len(ENGINES), thread_name_prefix="voices") as pool:
         return list(pool.map(lambda name: _listed(name, hasty, language), ENGINES if engine is None else [engine]))
 
