@@ -26,7 +26,7 @@ SOUNDS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=12
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(TEXTS)
 @example("— hello")
 @example("あーっ、ーー。ん")
@@ -51,7 +51,7 @@ def test_scripts_without_spaces_are_cut_and_their_marks_stay_with_what_they_foll
     assert [("rock'n'roll costs 3,000")[a:b] for a, b in tokens("rock'n'roll costs 3,000")] == ["rock'n'roll", "costs", "3,000"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(TEXTS, SOUNDS)
 @example("a b c", array.array("h"))
 @example("a, b", array.array("h", [1]))
@@ -95,7 +95,7 @@ def test_estimates_are_near_the_times_that_the_embedded_voice_tells(text: str, v
     assert errors[-1] < 0.5
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(TEXTS, st.lists(st.tuples(st.integers(0, 200), st.integers(1, 9), st.floats(-1, 20), st.floats(-1, 5)), max_size=20), st.floats(0, 10))
 def test_times_of_stretches_become_ordered_words_inside_the_sound(text: str, parts: list[tuple[int, int, float, float]], duration: float) -> None:
     words = words_from(text, [Heard(first, first + count, start, start + length) for first, count, start, length in parts], duration)
