@@ -122,8 +122,8 @@ def shown(prepared: Prepared, track: int = 0) -> list[tuple[str, int, int]]:
 def test_the_films_own_captions_show_every_voice_in_its_time(talking: Talking) -> None:
     document = film({"layers": [say("One two three")]}, {"layers": [say("four five", start=0.5)]}, captions={"style": "minimal"})
     prepared = talking.plan(document)
-    # The first scene lasts 23 frames, 0.75 s; the second line begins half a second later. Between them nobody draws breath long enough.
-    assert shown(prepared) == [("One two three", 0, 38), ("four five", 38, 53)]
+    # The first scene lasts 23 frames, 0.75 s, and takes its words with it; the second line begins half a second later.
+    assert shown(prepared) == [("One two three", 0, 23), ("four five", 38, 53)]
     assert [(w.text, w.first, w.last) for w in prepared.plan.captions[0].captions[1].words] == [("four", 38, 46), ("five", 46, 53)]
     assert read_prepared(prepared_json(prepared)) == prepared
 

@@ -86,7 +86,14 @@ def _captions(layer: Captions, stage: Stage, scene: int | None, scenery: Scenery
         if taken not in looks:
             looks[taken] = look_of(layer, canvas, preset, font_sha, taken)
         found.append(_placed(page, begin, looks[taken]))
-    return tuple(found)
+    # A page does not linger in the next scene, which has its own; nor is that scene made anew when this one says something else.
+    return tuple(_within(caption, scenery.stages[1:]) for caption in found) if scene is None and not cut else tuple(found)
+
+
+def _within(caption: Caption, scenes: Sequence[Stage]) -> Caption:
+    spoken = caption.words[-1].first
+    end = max((stage.first + stage.frames for stage in scenes if stage.first <= spoken < stage.first + stage.frames), default=caption.last)
+    return shortened(caption, end) if end < caption.last else caption
 
 
 def _is_spoken(layer: Captions, scenery: Scenery) -> bool:
