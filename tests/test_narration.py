@@ -35,8 +35,8 @@ def test_a_line_speaks_as_it_says_itself_else_as_its_name_does_else_as_all_do() 
         ("ada", "Hi 5 kilometers.", "de", None, 0.9), ("Bob", "Yo.", "fr", "espeak", 1.2),
     ]  # fmt: skip
     # Another engine's voice means nothing to this one.
-    (line,) = planned(lines=[{"text": "a", "engine": "other"}], engine="espeak", voice="de", speed=2.0).lines
-    assert (line.line.engine, line.line.voice, line.line.speed) == ("other", None, 2.0)
+    (line,) = planned(lines=[{"text": "a", "engine": "piper"}], engine="espeak", voice="de", speed=2.0).lines
+    assert (line.line.engine, line.line.voice, line.line.speed) == ("piper", None, 2.0)
     assert planned(lines=["5 km"], normalize=False, dictionary={"km": "clicks"}).lines[0].line.text == "5 clicks"
     assert planned(lines=[{"text": "<speak>5 km</speak>", "ssml": True}]).lines[0].line.text == "<speak>5 km</speak>"
 

@@ -31,6 +31,9 @@ ROUTES = (
     "GET /healthz", "GET /metrics", "POST /api/execute", "GET /api/status/{execution_id}", "GET /api/execute/{execution_id}/status",
     "POST /api/webhooks/job/{record_id}", "GET /v1/models", "GET /v1/generations", "DELETE /v1/generations",
     "POST /v1/movies/{movie_id}/timeline", "GET /v1/shared/{key}", "GET /v1/speech/voices",
+    "POST /v1/speech/narrate", "GET /v1/speech/{job_id}", "PUT /v1/speech/{job_id}", "PUT /v1/speech/{job_id}/lines/{number}",
+    "POST /v1/speech/{job_id}/lines/{number}/regenerate", "PUT /v1/speech/{job_id}/lines/{number}/audio",
+    "PUT /v1/speech/{job_id}/recording",
 )  # fmt: skip
 STREAM = "GET /v1/jobs/{job_id}/progress"
 EXAMPLES = 8

@@ -18,7 +18,7 @@ from viralsync_pipelines.board.sources import ENDED, QUEUED, Page, RunFacts
 from viralsync_pipelines.errors import RenderUnavailable, RunRefused
 from viralsync_pipelines.jobs import orders
 from viralsync_pipelines.jobs.model import JobEvent
-from viralsync_pipelines.jobs.orders import RenderOrder
+from viralsync_pipelines.jobs.orders import RenderOrder, SpeechOrder
 
 T0 = 1_775_124_000_000  # 2026-04-02 10:00 UTC
 # Small, so that a film's log takes several pages.
@@ -136,6 +136,7 @@ class ScriptedLauncher:
     def __init__(self, runs: ScriptedRuns) -> None:
         self.runs = runs
         self.orders: list[RenderOrder] = []
+        self.spoken: list[SpeechOrder] = []
         self.agains: list[tuple[str, dict[str, Any], tuple[str, ...]]] = []
         self.cancelled: list[tuple[str, bool]] = []
         self.away = False
@@ -156,6 +157,19 @@ class ScriptedLauncher:
             callback_url=tags.get(orders.CALLBACK_TAG), draft=orders.DRAFT_TAG in tags,
         )  # fmt: skip
         self.orders.append(order)
+        return self._answer(run_id)
+
+    def narrate(self, order: SpeechOrder, *, resumed: bool = False) -> str:
+        self._reach()
+        there = [run for run in self.runs.runs_of(order.job_id) if run.status != "NOT_STARTED"]
+        if resumed and there:
+            return there[0].run_id
+        tags = order.tags
+        run_id = self.runs.create(
+            order.job_id, type="speech.narrate", workspace=tags.get(orders.WORKSPACE_TAG, "default"),
+            project_id=tags.get(orders.PROJECT_TAG), callback_url=tags.get(orders.CALLBACK_TAG),
+        )  # fmt: skip
+        self.spoken.append(order)
         return self._answer(run_id)
 
     def again(self, run_id: str, *, tags: Mapping[str, str], changes: Mapping[str, Any], fresh: Sequence[str]) -> str:

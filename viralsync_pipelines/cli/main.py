@@ -97,7 +97,7 @@ def _told(error: ViralsyncError, status: int, as_json: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from viralsync_pipelines.cli import demo, executions, gateway, jobs, keys, movies, plan, render, sandbox, serve, voices
+    from viralsync_pipelines.cli import demo, executions, gateway, jobs, keys, movies, narrate, plan, render, sandbox, serve, voices
 
     parser = _Parser(
         prog="viralsync",
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="<command>")
-    for module in (demo, render, plan, movies, jobs, executions, voices, keys, serve, gateway, sandbox):
+    for module in (demo, render, narrate, plan, movies, jobs, executions, voices, keys, serve, gateway, sandbox):
         module.add_to(commands)
     return parser
 

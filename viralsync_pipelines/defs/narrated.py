@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from viralsync_pipelines.defs.studio import Studio
+from viralsync_pipelines.defs.voices import speech_of_channel
 from viralsync_pipelines.errors import ObjectMissing, Problem, SpeechError
 from viralsync_pipelines.media import Kind
 from viralsync_pipelines.movie.script import Line
 from viralsync_pipelines.movie.script import Spoken as SpokenLine
+from viralsync_pipelines.movie.voicing import filled
 from viralsync_pipelines.render.joined import cut_wav, join_alike, join_mixed, mp3_of
 from viralsync_pipelines.render.sources import Source, bring, bring_all
 from viralsync_pipelines.speech.narration import Effect, Narration, Spoken, expanded, narration_of
@@ -51,13 +53,15 @@ class Result:
     picture: bytes
 
 
-def current_script(store: Store, job: str, document: str) -> dict[str, Any]:
-    """What a job says now: as it was changed last, else as it was asked for, line by line. Raises NarrationInvalid, StoreError."""
+def current_script(store: Store, job: str, document: str, channel: str | None = None) -> dict[str, Any]:
+    """What a job says now: as it was changed last, else as it was asked for, line by line. Who speaks, where that is not said, its
+    channel says. Raises NarrationInvalid, ChannelInvalid, StoreError."""
     key = narration_key(job, SCRIPT)
     try:
         found: dict[str, Any] = json.loads(store.get_bytes(key))
     except ObjectMissing:
         found = expanded(read_order(json.loads(store.get_bytes(document))))
+        found = filled(found, {name: value for name, value in speech_of_channel(store, channel).items() if value is not None})
         keep_script(store, job, found)
     return found
 

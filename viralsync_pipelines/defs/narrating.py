@@ -6,6 +6,7 @@ plan. What does not: the work (narrated.py), the asset of a movie's lines (narra
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -18,7 +19,7 @@ from viralsync_pipelines.defs.shown import link_to, picture_of
 from viralsync_pipelines.defs.studio import Studio, scratch_root
 from viralsync_pipelines.defs.take import at_work, failure_of, job_id_of, tell, within
 from viralsync_pipelines.errors import ViralsyncError
-from viralsync_pipelines.jobs.orders import DEFAULT_WORKSPACE, WORKSPACE_TAG
+from viralsync_pipelines.jobs.orders import CHANNEL_TAG, DEFAULT_WORKSPACE, WORKSPACE_TAG
 from viralsync_pipelines.jobs.run_config import EVERY_SCENE, NARRATE_JOB
 from viralsync_pipelines.movie.script import Line
 from viralsync_pipelines.movie.script import Spoken as SpokenLine
@@ -49,13 +50,13 @@ def lay_out_script(context: dg.OpExecutionContext, config: Script, studio: Studi
     sweep_scratch(scratch_root(settings_now()), time.time())
     try:
         with at_work(studio, config.folder) as desk:
-            script = narrated.current_script(desk.store, job, config.document)
+            script = narrated.current_script(desk.store, job, config.document, context.run.tags.get(CHANNEL_TAG))
             narration = narrated.read_narration(script)
             narrated.bring_sounds(_desk(context, desk), script)
     except ViralsyncError as error:
         raise failure_of(error) from error
     words = sum(len(row.text.split()) for row in narration.lines)
-    tell(context, f"{len(narration.lines)} lines in {len(narration.parts)} sections, {words} words")
+    tell(context, f"lines: {len(narration.lines)}, sections: {len(narration.parts)}, words: {words}")
     for row in narration.lines:
         number = str(row.number)
         yield dg.DynamicOutput(
@@ -99,14 +100,13 @@ def speak_script_line(context: dg.OpExecutionContext, line: dict[str, Any], stud
 
 
 def _said(desk: Studio, line: Line, *, anew: bool) -> tuple[SpokenLine, bool]:
-    from viralsync_pipelines.speech.cache import digest_of, speak_cached
+    from viralsync_pipelines.speech.cache import digest_of, fallbacks_of
     from viralsync_pipelines.speech.engine import engine_named
 
-    desk.scratch.mkdir(parents=True, exist_ok=True)
-    if anew:
+    for each in (replace(line, fallback=()), *fallbacks_of(line)) if anew else ():
         # Without its timings a sound is not trusted, and is spoken again.
-        desk.store.delete(speech_timings_key(digest_of(line, engine_named(line.engine))))
-    return speak_cached(line, desk.store, desk.scratch)
+        desk.store.delete(speech_timings_key(digest_of(each, engine_named(each.engine, desk.means))))
+    return desk.spoken(line)
 
 
 @dg.op(description="Joins the lines to the sample, with sounds and bed; captions, words, chapters. A missing line is an error.")
@@ -126,7 +126,7 @@ def join_lines(context: dg.OpExecutionContext, config: Script, lines: list[dict[
     played = f"{gateway.rstrip('/')}/v1/jobs/{job}/files/narration.mp3" if gateway else link
     spent = f", {receipt['costUsd']:.4f} USD" if receipt["costUsd"] else ""
     billed = f"{receipt['billedCharacters']} characters billed{spent}"
-    tell(context, f"{len(receipt['lines'])} lines, {receipt['duration']:.2f} s of sound; {billed}")
+    tell(context, f"joined {receipt['duration']:.2f} s of sound from {len(receipt['lines'])} spoken; {billed}")
     context.add_output_metadata(
         {"play": link_to(played), "waveform": picture_of(made.picture), "duration_s": receipt["duration"], "lines": len(receipt["lines"]),
          "chapters": len(receipt["chapters"]), "characters": receipt["characters"], "billed": receipt["billedCharacters"],

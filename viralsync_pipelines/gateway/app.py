@@ -26,7 +26,9 @@ from viralsync_pipelines.gateway import (
     health,
     jobs,
     limiting,
+    narrations,
     output,
+    recordings,
     renders,
     reports,
     shared,
@@ -76,7 +78,7 @@ def build_app(deps: Deps, *, heartbeat_s: float = HEARTBEAT_S, cors_origins: Seq
     app.state.instruments = health.Instruments(deps, hub)
     routes = (
         renders, jobs, stream, stream_tokens, output, files, reports, callbacks, account, executions, generations, timeline, shared, health,
-        voices,
+        voices, narrations, recordings,
     )  # fmt: skip
     for module in routes:
         router: APIRouter = module.router
@@ -86,12 +88,12 @@ def build_app(deps: Deps, *, heartbeat_s: float = HEARTBEAT_S, cors_origins: Seq
     document.install(app)
     faults.install(app)
     limiting.install(app)
-    sizes.install(app, MAX_BODY_BYTES)
+    sizes.install(app, MAX_BODY_BYTES, recordings.UPLOADS, recordings.MOST_BYTES)
     health.install(app)
     if cors_origins:
         # Last, so that it is outermost: pages may read refusals too.
         app.add_middleware(
-            CORSMiddleware, allow_origins=list(cors_origins), allow_methods=["GET", "POST", "DELETE"], allow_headers=list(_SENT),
+            CORSMiddleware, allow_origins=list(cors_origins), allow_methods=["GET", "POST", "PUT", "DELETE"], allow_headers=list(_SENT),
             expose_headers=list(_SHOWN), max_age=3600,
         )  # fmt: skip
     return app

@@ -5,7 +5,7 @@ What belongs here: what is allowed when, and what is done for it. What does not:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,11 +79,26 @@ def retry_job(deps: Deps, principal: Principal, job: Job, scope: str, changes: M
     foreign = sorted(foreign_sources(deps, principal, changes, "/set"))
     if foreign:
         raise Refused(400, "VALIDATION_ERROR", foreign[0].message, problems=foreign)
+    return run_again(deps, principal, whole, entry, changes=changes, fresh=_fresh(job, entry, scope))
+
+
+def run_again(
+    deps: Deps, principal: Principal, whole: Job, entry: Entry, *, changes: Mapping[str, Any], fresh: tuple[str, ...],
+    before: Callable[[], Callable[[], None]] | None = None,
+) -> int:  # fmt: skip
+    """Another run of a job that has ended; the number of its attempt. before: done by the one who goes on, and gives what undoes it when
+    no run comes of it."""
     refusal = judge(principal.plan, used_by(deps, principal), width=0, height=0, seconds=0.0)
     if refusal is not None:
         raise refusal
     with _by_one(deps, whole.id, whole.attempt + 1):
-        deps.launcher.again(entry.last.run_id, tags={}, changes=changes, fresh=_fresh(job, entry, scope))
+        undo = before() if before is not None else None
+        try:
+            deps.launcher.again(entry.last.run_id, tags={}, changes=changes, fresh=fresh)
+        except Exception as error:
+            if undo is not None and not getattr(error, "unsure", False):
+                undo()
+            raise
         deps.board.sync(force=True)
     return whole.attempt + 1
 

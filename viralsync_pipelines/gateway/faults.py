@@ -37,6 +37,7 @@ STATUS_OF: Mapping[str, int] = {
     "FORBIDDEN": 403,
     "JOB_NOT_FOUND": 404,
     "NOT_FOUND": 404,
+    "LINE_NOT_FOUND": 404,
     "OBJECT_MISSING": 404,
     "MOVIE_NOT_FOUND": 404,
     "METHOD_NOT_ALLOWED": 405,

@@ -5,11 +5,13 @@ What belongs here: sending files of the store. What does not: making them.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
+from viralsync_pipelines.errors import ObjectMissing
 from viralsync_pipelines.gateway.auth import Principal, viewer
 from viralsync_pipelines.gateway.deps import Deps, deps_of
 from viralsync_pipelines.gateway.faults import Refused, documented
@@ -22,8 +24,11 @@ from viralsync_pipelines.storage.keys import content_type_of
 router = APIRouter(tags=["jobs"])
 _CAPTIONS = ("captions.srt", "captions.vtt", "captions.ass", "captions.json")
 _NAMES = ("output.mp4", "poster.jpg", "thumbnail.jpg", "contact-sheet.jpg", "render.json", *_CAPTIONS)
+_SPOKEN = (
+    "narration.wav", "narration.mp3", "narration.srt", "narration.vtt", "words.json", "chapters.json", "chapters.ffmeta", "narration.json",
+)  # fmt: skip
 _GENERATED = ("mp4", "webm", "mov", "png", "jpg", "webp", "gif", "mp3", "wav", "m4a", "ogg", "flac", "bin")
-_NAMED = (*_NAMES, *(f"output.{ext}" for ext in _GENERATED))
+_NAMED = (*_NAMES, *_SPOKEN, *(f"output.{ext}" for ext in _GENERATED))
 _TYPES: dict[str, Any] = {kind: {} for kind in sorted({content_type_of(name) for name in _NAMED})}
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache"}
 
@@ -37,16 +42,31 @@ _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-c
 )  # fmt: skip
 def file(request: Request, job_id: str, name: str, principal: Annotated[Principal, Depends(viewer)]) -> Response:
     """name: of a film output.mp4, poster.jpg, thumbnail.jpg, contact-sheet.jpg, render.json, of one with captions also captions.srt, .vtt,
-    .ass and .json; of a generation as its `result` has it."""
+    .ass and .json; of a narration narration.wav, .mp3, .srt, .vtt or .json, words.json, chapters.json or chapters.ffmeta; of a generation
+    as its `result` has it."""
     deps = deps_of(request)
     job = job_of(deps, principal, job_id)
-    key = _generated(deps, job, name) if of_ledger(job) else f"outputs/{root_id(job.id)}/{name}" if name in _NAMES else None
+    spoken = job.type.startswith("speech.")
+    names, what = (_SPOKEN, "narration") if spoken else (_NAMES, "film")
+    key = _generated(deps, job, name) if of_ledger(job) else _own(deps, root_id(job.id), name, spoken) if name in names else None
     if key is None or deps.store.stat(key) is None:
-        raise Refused(404, "FILE_NOT_FOUND", f"{job.id} has no file {name[:60]!r}; a finished film has {', '.join(_NAMES)}")
+        raise Refused(404, "FILE_NOT_FOUND", f"{job.id} has no file {name[:60]!r}; a finished {what} has {', '.join(names)}")
     path = deps.store.local_path(key)
     if path is not None:
         return FileResponse(path, media_type=content_type_of(key), headers=_HEADERS)
     return RedirectResponse(deps.store.url(key), 307, headers={"Cache-Control": "no-store"})
+
+
+def _own(deps: Deps, job_id: str, name: str, spoken: bool) -> str | None:
+    """Where a job's own file lies; sounds of a narration lie by content, and its receipt says where."""
+    if not spoken or not name.endswith((".wav", ".mp3")):
+        return f"outputs/{job_id}/{name}"
+    try:
+        files = json.loads(deps.store.get_bytes(f"outputs/{job_id}/narration.json"))["files"]
+    except (ObjectMissing, ValueError, KeyError):
+        return None
+    key: str | None = files.get(name, {}).get("key")
+    return key
 
 
 def _generated(deps: Deps, job: Job, name: str) -> str | None:

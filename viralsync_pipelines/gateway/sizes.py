@@ -5,6 +5,7 @@ What belongs here: that limit. What does not: limits of single fields (their mod
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -17,17 +18,20 @@ from viralsync_pipelines.gateway.faults import Refused, reply_to
 class Bounded:
     """ASGI middleware: 413 PAYLOAD_TOO_LARGE by the announced length at once, and by the bytes themselves when none was announced."""
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
-        self.app, self.most_bytes = app, most_bytes
+    def __init__(self, app: ASGIApp, most_bytes: int, uploads: re.Pattern[str] | None = None, most_upload: int = 0) -> None:
+        self.app, self.most_bytes, self.uploads, self.most_upload = app, most_bytes, uploads, most_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        # Files that are sent in are written to disk as they come; everything else is kept in memory.
+        upload = self.uploads is not None and scope["method"] == "PUT" and self.uploads.fullmatch(scope["path"]) is not None
+        most = self.most_upload if upload else self.most_bytes
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > self.most_bytes:
-            await self._refuse(scope, receive, send)
+        if not announced.isdigit() or int(announced) > most:
+            await self._refuse(scope, receive, send, most)
             return
         taken, begun, over = 0, False, False
 
@@ -35,7 +39,7 @@ class Bounded:
             nonlocal taken, over
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self.most_bytes:
+            if taken > most:
                 over = True
                 raise _TooLarge
             return message
@@ -50,10 +54,10 @@ class Bounded:
         with suppress(_TooLarge):
             await self.app(scope, counted, noted)
         if over and not begun:
-            await self._refuse(scope, receive, send)
+            await self._refuse(scope, receive, send, most)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        told = f"this request is too large; at most {self.most_bytes:,} bytes are taken, so send less at a time"
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
+        told = f"this request is too large; at most {most:,} bytes are taken, so send less at a time"
         accept: Any = dict(scope["headers"]).get(b"accept", b"")
         reply = reply_to(Refused(413, "PAYLOAD_TOO_LARGE", told), accept=accept.decode("latin-1"), instance=scope["path"])
         await reply(scope, receive, send)
@@ -63,5 +67,6 @@ class _TooLarge(Exception):
     pass
 
 
-def install(app: FastAPI, most_bytes: int) -> None:
-    app.add_middleware(Bounded, most_bytes=most_bytes)
+def install(app: FastAPI, most_bytes: int, uploads: re.Pattern[str] | None = None, most_upload: int = 0) -> None:
+    """uploads: paths whose PUT may bring `most_upload` bytes."""
+    app.add_middleware(Bounded, most_bytes=most_bytes, uploads=uploads, most_upload=most_upload)

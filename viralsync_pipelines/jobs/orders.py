@@ -44,6 +44,15 @@ class RenderOrder:
     root_run: str | None = None
 
 
+@dataclass(frozen=True)
+class SpeechOrder:
+    """One run of `narrate_text`. document: store key of the narration's order. tags: all the run's tags."""
+
+    job_id: str
+    document: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
 class Launcher(Protocol):
     """Whoever reaches Dagster. Every method raises errors.RenderUnavailable (RENDER_UNAVAILABLE) when Dagster is away."""
 
@@ -53,6 +62,9 @@ class Launcher(Protocol):
 
         resumed: somebody may have sent this order before and died; its run is looked for first.
         """
+
+    def narrate(self, order: SpeechOrder, *, resumed: bool = False) -> str:
+        """`launch` for a narration."""
 
     def again(self, run_id: str, *, tags: Mapping[str, str], changes: Mapping[str, Any], fresh: Sequence[str]) -> str:
         """Another run of the same job as `run_id`, everything taken over from it, its tags too; returns the new run's id.

@@ -75,7 +75,7 @@ def run_in_foreground(
     instance: dg.DagsterInstance,
     job: Any,
     *,
-    partition: str,
+    partition: str | None = None,
     run_config: Mapping[str, Any],
     tags: Mapping[str, str],
     on_news: Callable[[StepNews], None],
@@ -87,7 +87,8 @@ def run_in_foreground(
     KeyboardInterrupt when it comes before the run. So does cancelling the run in the Dagster UI.
     """
     fail_abandoned(instance)
-    marked = {**tags, "dagster/partition": partition, WORKER_TAG: process_mark()}
+    place = {"dagster/partition": partition} if partition is not None else {}
+    marked = {**tags, **place, WORKER_TAG: process_mark()}
     with _Signals() as signals:
         follower = _Follower(instance, marked[WORKER_TAG], tags, on_news, signals, poll_s)
         follower.start()

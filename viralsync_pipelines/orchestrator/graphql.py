@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from viralsync_pipelines.errors import RenderUnavailable, RunRefused
-from viralsync_pipelines.jobs.orders import JOB_TAG, RenderOrder
-from viralsync_pipelines.jobs.run_config import RENDER_JOB, assets_of, config_again, ordered_config
+from viralsync_pipelines.jobs.orders import JOB_TAG, RenderOrder, SpeechOrder
+from viralsync_pipelines.jobs.run_config import NARRATE_JOB, RENDER_JOB, assets_of, config_again, narration_config, ordered_config
 from viralsync_pipelines.orchestrator import documents
 from viralsync_pipelines.orchestrator.door import Patience, ReplyLost, open_client, post
 
@@ -66,6 +66,15 @@ class DagsterApi:
             with suppress(RenderUnavailable):
                 return self._settle(look, self._patience.settle_s, "")
         return self._launch(params, order.partition, look)
+
+    def narrate(self, order: SpeechOrder, *, resumed: bool = False) -> str:
+        """Put a narration's run into Dagster's queue, as `launch` does a movie's."""
+        params = self._params(NARRATE_JOB, narration_config(order.document), {**order.tags, JOB_TAG: order.job_id}, None, None)
+        look = partial(self._find, order.job_id, None)
+        if resumed and look() is not None:
+            with suppress(RenderUnavailable):
+                return self._settle(look, self._patience.settle_s, "")
+        return self._launch(params, None, look)
 
     def again(self, run_id: str, *, tags: Mapping[str, str], changes: Mapping[str, Any], fresh: Sequence[str]) -> str:
         """Another run of the same job with every step: Dagster's own "from failure" loses scenes that were never begun."""

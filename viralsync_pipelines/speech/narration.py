@@ -12,8 +12,19 @@ from typing import Any
 
 from viralsync_pipelines.errors import Problem
 from viralsync_pipelines.movie.script import Line
+from viralsync_pipelines.speech.engine import ENGINES, one_of
 from viralsync_pipelines.speech.normal import spoken_form
-from viralsync_pipelines.speech.order import MOST_LINES, Bed, NarrationInvalid, NarrationOrder, OwnAudio, Row, Voice, seconds_of
+from viralsync_pipelines.speech.order import (
+    MOST_LINES,
+    Bed,
+    NarrationInvalid,
+    NarrationOrder,
+    OwnAudio,
+    Row,
+    Voice,
+    read_order,
+    seconds_of,
+)
 from viralsync_pipelines.speech.reading import Reading, as_written
 from viralsync_pipelines.speech.script import Say, Sound, read_script
 
@@ -75,7 +86,7 @@ def expanded(order: NarrationOrder) -> dict[str, Any]:
     """The same order as JSON values with every line on its own, so that single ones can be changed. What it is given has been read."""
     document = order.model_dump(mode="json", exclude_unset=True)
     if order.script is None:
-        return {**document, "lines": [{"text": row} if isinstance(row, str) else row for row in document["lines"]]}
+        return document
     script = read_script(order.script)
     rows: list[dict[str, Any]] = []
     for section in script.sections:
@@ -89,6 +100,39 @@ def expanded(order: NarrationOrder) -> dict[str, Any]:
     return {**document, "lines": rows, **({"title": title[:300]} if title else {}), "lead": max(order.lead, script.lead)}
 
 
+def planned(document: Mapping[str, Any], at: str = "") -> tuple[dict[str, Any], Narration]:
+    """An order as it came in, expanded, and its rows. Raises NarrationInvalid; faults of a script's lines are faults of the script."""
+    order = read_order(document, at)
+    script = expanded(order)
+    try:
+        return script, narration_of(read_order(script), at)
+    except NarrationInvalid as error:
+        if order.script is None:
+            raise
+        own, lines = f"{at}/script", f"{at}/lines"
+        moved = {Problem(own, p.code, p.message) if p.pointer.startswith(lines) else p for p in error.problems}
+        raise NarrationInvalid(sorted(moved)) from None
+
+
+def place_of_line(script: Mapping[str, Any], number: int) -> int | None:
+    """Where among all rows of an expanded order its n-th line stands, from 0; None for a line that is not there."""
+    places = [at for at, row in enumerate(script["lines"]) if row.get("sfx") is None]
+    return places[number - 1] if 1 <= number <= len(places) else None
+
+
+def with_line(script: Mapping[str, Any], place: int, change: Mapping[str, Any]) -> dict[str, Any]:
+    """The order with one of its rows changed; None takes a field out. Raises NarrationInvalid, with places in the change."""
+    rows = list(script["lines"])
+    rows[place] = {name: value for name, value in {**rows[place], **change}.items() if value is not None}
+    changed = {**script, "lines": rows}
+    try:
+        narration_of(read_order(changed))
+    except NarrationInvalid as error:
+        own = f"/lines/{place}"
+        raise NarrationInvalid([Problem(p.pointer.removeprefix(own), p.code, p.message) for p in error.problems]) from None
+    return changed
+
+
 def _row_of(row: Say | Sound) -> dict[str, Any]:
     pause = {"delayAfter": row.pause} if row.pause is not None else {}
     if isinstance(row, Sound):
@@ -98,7 +142,7 @@ def _row_of(row: Say | Sound) -> dict[str, Any]:
 
 def narration_of(order: NarrationOrder, at: str = "") -> Narration:
     """The rows. order: expanded. Raises NarrationInvalid, every fault with its place."""
-    given = [Row(text=row) if isinstance(row, str) else row for row in order.lines or ()]
+    given = order.lines or ()
     problems = [Problem(f"{at}/lines/{n}{place}", code, told) for n, row in enumerate(given) for place, code, told in _faults(row)]
     count = sum(row.sfx is None for row in given)
     if count == 0:
@@ -106,6 +150,11 @@ def narration_of(order: NarrationOrder, at: str = "") -> Narration:
     if count > MOST_LINES:
         told = f"this has {count:,} lines; at most {MOST_LINES} are spoken at once, so split it"
         problems.append(Problem(f"{at}/lines", "TOO_MANY", told))
+    named = [("", order), *((f"/cast/{name.replace('~', '~0').replace('/', '~1')}", voice) for name, voice in order.cast.items())]
+    for place, voice in named:
+        if voice.engine is not None and voice.engine not in ENGINES:
+            told = f"there is no speech engine {voice.engine!r}; use {one_of(ENGINES, voice.engine)}"
+            problems.append(Problem(f"{at}{place}/engine", "ENGINE_NOT_FOUND", told))
     if problems:
         raise NarrationInvalid(sorted(problems)[:100])
     cast = {name.casefold(): voice for name, voice in order.cast.items()}
@@ -133,6 +182,8 @@ def _faults(row: Row) -> Iterator[tuple[str, str, str]]:
         for name in ("text", "audio", "name"):
             if getattr(row, name) is not None:
                 yield f"/{name}", "VALUE_NOT_ALLOWED", f"a sound effect has no {name}; give it a row of its own"
+    elif row.engine is not None and row.engine not in ENGINES:
+        yield "/engine", "ENGINE_NOT_FOUND", f"there is no speech engine {row.engine!r}; use {one_of(ENGINES, row.engine)}"
     elif row.audio is None and not (row.text or "").strip():
         yield "/text", "FIELD_MISSING", "there is nothing to say here; write something, or give `audio` or `sfx`"
     elif row.audio is not None and row.audio.end is not None and seconds_of(row.audio.end) <= seconds_of(row.audio.start):

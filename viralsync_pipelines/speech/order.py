@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from viralsync_pipelines.errors import MovieInvalid, Problem
 from viralsync_pipelines.movie.layers import MAX_TEXT, Volume
@@ -45,11 +45,11 @@ class Voice(_Fields):
     voice: Name | None = None
     speed: Rate | None = None
     pitch: Annotated[float, Field(ge=0.25, le=4)] | None = None
-    style: Name | None = None
+    style: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
     stability: Share | None = None
     similarity: Share | None = None
     language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}$")] | None = None
-    fallback: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=264)], ...], Field(max_length=5)] | None = None
+    fallback: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=264)], ...], Field(max_length=8)] | None = None
 
 
 class OwnAudio(_Fields):
@@ -78,6 +78,14 @@ class Row(Voice):
     context: Annotated[tuple[Annotated[str, Field(max_length=5_000)], ...], Field(max_length=200)] = ()
 
 
+def _as_row(value: Any) -> Any:
+    return {"text": value} if isinstance(value, str) else value
+
+
+# A text alone is a line. No union: of one that is wrong it tells what is wrong with both.
+Line = Annotated[Row, BeforeValidator(_as_row, json_schema_input_type=Row | Text)]
+
+
 class Bed(_Fields):
     """Music beneath the voice. mode: loop fills the narration, trim ends with it, once plays to its own end. duck: under words."""
 
@@ -100,7 +108,7 @@ class NarrationOrder(Voice):
 
     title: Annotated[str, Field(max_length=300)] = ""
     script: Annotated[str, Field(min_length=1, max_length=MOST_SCRIPT)] | None = None
-    lines: Annotated[tuple[Row | Text, ...], Field(min_length=1, max_length=2 * MOST_LINES)] | None = None
+    lines: Annotated[tuple[Line, ...], Field(min_length=1, max_length=2 * MOST_LINES)] | None = None
     cast: Annotated[dict[Key, Voice], Field(max_length=100)] = Field(default_factory=dict)
     dictionary: Annotated[dict[Key, Name | Annotated[dict[Key, Name], Field(max_length=2_000)]], Field(max_length=2_000)] = Field(
         default_factory=dict
