@@ -30,8 +30,10 @@ from viralsync_pipelines.settings import Settings
 
 MEDIA = Path(make_media.__file__).with_name("media")
 # Left, top, right, bottom on the full canvas. Vertical: what TikTok, Reels and Shorts leave free. Others: the usual five per cent.
-SAFE = {"product": (108, 250, 972, 1500), "quote-loop": (54, 54, 1026, 1026), "data-explainer": (96, 54, 1824, 1026)}
-SHAPE = {"product": (1080, 1920, 20, 30), "quote-loop": (1080, 1080, 8, 12), "data-explainer": (1920, 1080, 15, 30)}
+SAFE = {"product": (108, 250, 972, 1500), "quote-loop": (54, 54, 1026, 1026), "data-explainer": (96, 54, 1824, 1026),
+        "audiogram": (54, 54, 1026, 1026)}  # fmt: skip
+SHAPE = {"product": (1080, 1920, 20, 30), "quote-loop": (1080, 1080, 8, 12), "data-explainer": (1920, 1080, 15, 30),
+         "audiogram": (1080, 1080, 10, 20)}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def plan_of(home: Path) -> Any:
 
 
 def test_the_demo_comes_first() -> None:
-    assert example_names() == (DEMO, "data-explainer", "quote-loop")
+    assert example_names() == (DEMO, "audiogram", "data-explainer", "quote-loop")
 
 
 @pytest.mark.parametrize("name", sorted(SHAPE))
@@ -87,7 +89,7 @@ def _ink(visual: Visual, prepared: Prepared, easel: Any) -> tuple[float, float, 
     return sprite.x + columns[0], sprite.y + rows[0], sprite.x + columns[-1] + 1, sprite.y + rows[-1] + 1
 
 
-@pytest.mark.parametrize("name", ["product", "data-explainer"])
+@pytest.mark.parametrize("name", ["product", "data-explainer", "audiogram"])
 def test_every_line_is_spoken_to_its_end_and_alone(name: str, plan_of: Any) -> None:
     plan = plan_of(name)[1].plan
     spoken = sorted((cue for cue in plan.mix.cues if cue.speech), key=lambda cue: cue.at)

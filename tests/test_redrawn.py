@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.films import FINE, Lab, movie, picture, scenes, solid
@@ -21,6 +21,7 @@ from viralsync_pipelines.movie.art import WaveArt
 from viralsync_pipelines.movie.keys import plan_json, read_plan
 from viralsync_pipelines.movie.mix import Cue, level
 from viralsync_pipelines.movie.waves import later, seen_from, window_at
+from viralsync_pipelines.render.frames import Region, _placed
 from viralsync_pipelines.render.listening import listen
 
 BAR = {"type": "progress", "y": 300, "height": 40, "color": "#ffffff"}
@@ -259,6 +260,18 @@ def test_a_plan_with_both_goes_through_json(hall: Stage) -> None:
     hall.lines["a"] = write_wav(hall.folder / "a.wav", tone(0.2))
     plan = hall.plan(movie([BAR, WAVE, {"type": "voice", "text": "a"}])).plan
     assert read_plan(plan_json(plan)) == plan
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(-9, 20), st.integers(-9, 20), st.sampled_from((1.0, 0.5, 0.37)), st.integers(0, 2**32 - 1))
+def test_what_stands_on_whole_pixels_is_copied_as_sampling_would_have_it(right: int, down: int, opacity: float, seed: int) -> None:
+    """Beside a twin moved by a millionth of a pixel, which is sampled: the same bytes wherever anything is seen."""
+    plane = np.random.default_rng(seed).integers(0, 256, (12, 10, 4), np.uint8)
+    copied, sampled = (
+        _placed(plane, ((1.0, 0.0, right + nudge), (0.0, 1.0, down + nudge)), Region(0, 0, 22, 16), opacity, 0.0) for nudge in (0.0, 1e-6)
+    )
+    assert (copied[..., 3] == sampled[..., 3]).all()
+    assert (copied[copied[..., 3] > 0] == sampled[sampled[..., 3] > 0]).all()
 
 
 # The arithmetic.

@@ -102,7 +102,7 @@ def open_movie(path: Path | str) -> Movie:
 
 
 def open_example(name: str) -> Movie:
-    """An example that comes with the package: "product", "quote-loop" or "data-explainer"."""
+    """An example that comes with the package: "product", "quote-loop", "data-explainer" or "audiogram"."""
     return open_movie(example_path(name))
 
 

@@ -1,4 +1,4 @@
-"""The example movies that come with the package: `product`, `quote-loop`, `data-explainer`.
+"""The example movies that come with the package: `product`, `quote-loop`, `data-explainer`, `audiogram`.
 
 What belongs here: finding them. What does not: rendering (cli/demo.py, notebook.py), making their media (make_media.py).
 """
