@@ -17,7 +17,7 @@ from viralsync_pipelines.defs.resources import StudioResource, settings_now
 from viralsync_pipelines.defs.scratch import sweep_scratch
 from viralsync_pipelines.defs.shown import link_to, picture_of
 from viralsync_pipelines.defs.studio import Studio, scratch_root
-from viralsync_pipelines.defs.take import at_work, failure_of, job_id_of, tell, within
+from viralsync_pipelines.defs.take import at_work, failure_of, job_id_of, tell, tell_timing, within
 from viralsync_pipelines.errors import ViralsyncError
 from viralsync_pipelines.jobs.orders import CHANNEL_TAG, DEFAULT_WORKSPACE, WORKSPACE_TAG
 from viralsync_pipelines.jobs.run_config import EVERY_SCENE, NARRATE_JOB
@@ -91,6 +91,7 @@ def speak_script_line(context: dg.OpExecutionContext, line: dict[str, Any], stud
     cost = 0.0 if hit else spoken.cost_usd
     verb = "found" if hit else "cut" if own is not None else "spoke"
     tell(context, f"line {line['number']} of {line['of']}: {verb} {spoken.duration:.2f} s: {' '.join(line['text'].split())[:80]}")
+    tell_timing(context, spoken)
     context.add_output_metadata(
         {"cache": "hit" if hit else "miss", "seconds": round(spoken.duration, 3), "words": len(spoken.words), "text": line["text"],
          "engine": spoken.engine, "voice": spoken.voice, "timing": spoken.timing, "characters": len(line["line"]["text"]),

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from viralsync_pipelines.defs.resources import StudioResource
-from viralsync_pipelines.defs.take import MOVIES, Take, at_work, failure_of, refusal_of, tell, wanted
+from viralsync_pipelines.defs.take import MOVIES, Take, at_work, failure_of, refusal_of, tell, tell_timing, wanted
 from viralsync_pipelines.errors import ViralsyncError
 from viralsync_pipelines.movie.layers import VoiceLayer
 from viralsync_pipelines.movie.script import Line
@@ -50,6 +50,7 @@ def speak_line(context: dg.OpExecutionContext, line: dict[str, Any], studio: Stu
         except ViralsyncError as error:
             raise failure_of(error) from error
     tell(context, f"{'found' if hit else 'spoke'} {spoken.duration:.2f} s: {' '.join(line['text'].split())[:80]}")
+    tell_timing(context, spoken)
     context.add_output_metadata(
         {"cache": "hit" if hit else "miss", "seconds": round(spoken.duration, 3), "words": len(spoken.words), "text": line["text"],
          "engine": spoken.engine, "voice": spoken.voice, "timing": spoken.timing, "characters": 0 if hit else spoken.characters,

@@ -18,6 +18,7 @@ from viralsync_pipelines.defs.studio import Studio, is_generation, made_by
 from viralsync_pipelines.defs.voices import speech_of_channel
 from viralsync_pipelines.errors import MovieInvalid, ViralsyncError
 from viralsync_pipelines.jobs.orders import CHANNEL_TAG, DEFAULT_WORKSPACE, JOB_TAG, WORKSPACE_TAG
+from viralsync_pipelines.movie.script import Spoken
 from viralsync_pipelines.movie.voicing import with_speech
 from viralsync_pipelines.render.lifeline import tie_to_parent
 from viralsync_pipelines.render.prepare import movie_id_of
@@ -51,6 +52,12 @@ def tell(context: dg.OpExecutionContext, line: str) -> None:
     """Say what a step does: in the run's log, and on standard output, which is shown as it comes."""
     context.log.info(line)
     print(line, flush=True)
+
+
+def tell_timing(context: dg.OpExecutionContext, spoken: Spoken) -> None:
+    """Say it where the times of a line's words were not told by the engine: never silently."""
+    if spoken.timing == "estimate":
+        tell(context, f"{spoken.engine} told no times of words: they are an estimate from the sound, and captions may be off by a syllable")
 
 
 @contextmanager

@@ -251,7 +251,7 @@ def provenance(prepared: Prepared, film: Film) -> dict[str, Any]:
         "tools": asdict(prepared.made_with),
         "inputs": [{"uri": s.ref.uri, "sha256": s.ref.sha256, "kind": s.ref.kind} for s in prepared.plan.sources.values()],
         "voices": [
-            {"engine": s.engine, "voice": s.voice, "sha256": s.sha256, "words": [asdict(w) for w in s.words]}
+            {"engine": s.engine, "voice": s.voice, "timing": s.timing, "sha256": s.sha256, "words": [asdict(w) for w in s.words]}
             for s in prepared.plan.speech.values()
         ],
         "plan": digest(list(prepared.clip_keys)),
