@@ -13,6 +13,7 @@ import os
 import secrets
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from viralsync_pipelines.errors import ViralsyncError
 
 if TYPE_CHECKING:
     from viralsync_pipelines.defs.studio import Studio
-    from viralsync_pipelines.orchestrator.foreground import StepNews
+    from viralsync_pipelines.orchestrator.foreground import RunEnd, StepNews
     from viralsync_pipelines.settings import Settings
 
 # What is put beside the sound, by its ending there.
@@ -55,26 +56,42 @@ def narrate_command(args: argparse.Namespace, settings: Settings) -> int:
     out = output_path(args.output, args.script, ".wav")
     if out.suffix.lower() not in _SOUNDS:
         raise ArgumentsWrong(f"{out.name} is neither .wav nor .mp3; choose one of them with -o", code="OUTPUT_UNWRITABLE")
-    from viralsync_pipelines.speech.narration import planned
-    from viralsync_pipelines.storage.keys import script_key
-
     folder = Path.cwd() if str(args.script) == "-" else args.script.parent.absolute()
     studio = studio_for(settings, folder)
-    # Faults are told here, before Dagster starts.
-    script, narration = planned({**_document(args.script), **_options(args, studio)})
-    from viralsync_pipelines.defs.narrated import bring_sounds
+    spoken = speak({**_document(args.script), **_options(args, studio)}, folder, settings, studio, quiet=args.json)
+    if spoken.end.status == "CANCELED":
+        raise KeyboardInterrupt
+    return _done(args, studio, spoken, out, began) if spoken.receipt is not None else _failed(args, spoken)
 
+
+@dataclass(frozen=True)
+class SpokenRun:
+    """A run in the foreground, and what it came to: None when it failed. log: what it printed, gone when all went well."""
+
+    end: RunEnd
+    job_id: str
+    log: Path
+    receipt: dict[str, Any] | None
+
+
+def speak(document: dict[str, Any], folder: Path, settings: Settings, studio: Studio, *, quiet: bool = False) -> SpokenRun:
+    """Speak an order through Dagster, in this process. Raises NarrationInvalid before Dagster starts; KeyboardInterrupt."""
+    from viralsync_pipelines.defs.narrated import bring_sounds
+    from viralsync_pipelines.speech.narration import planned
+    from viralsync_pipelines.storage.keys import narration_key, script_key
+
+    script, narration = planned(document)
     bring_sounds(studio, script)
     data = json.dumps(script, sort_keys=True).encode()
     key = script_key(hashlib.sha256(data).hexdigest())
     studio.store.put_bytes(key, data, content_type="application/json")
     job_id = "job_" + secrets.token_hex(6)
     log = settings.home / "logs" / f"{job_id}.log"
-    end = _run(args, settings, job_id, key, folder, log, len(narration.lines))
+    end = _run(settings, job_id, key, folder, log, len(narration.lines), quiet)
     if end.status != "SUCCESS":
-        return _failed(args, end, job_id, log)
+        return SpokenRun(end, job_id, log, None)
     log.unlink(missing_ok=True)
-    return _done(args, studio, job_id, end.run_id, out, began)
+    return SpokenRun(end, job_id, log, json.loads(studio.store.get_bytes(narration_key(job_id, "narration.json"))))
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -142,7 +159,7 @@ def _bed(given: str, studio: Studio) -> str:
     return f"resource:{key}"
 
 
-def _run(args: argparse.Namespace, settings: Settings, job_id: str, key: str, folder: Path, log: Path, lines: int) -> Any:
+def _run(settings: Settings, job_id: str, key: str, folder: Path, log: Path, lines: int, quiet: bool) -> RunEnd:
     from viralsync_pipelines.orchestrator.quiet import stderr_aside, stdout_aside
 
     spoken = 0
@@ -151,7 +168,7 @@ def _run(args: argparse.Namespace, settings: Settings, job_id: str, key: str, fo
         nonlocal spoken
         if each.step.startswith("speak_script_line") and each.kind == "success":
             spoken += 1
-            if not args.json and (spoken % 10 == 0 or spoken == lines):
+            if not quiet and (spoken % 10 == 0 or spoken == lines):
                 print(f"{spoken} of {count(lines, 'line')} spoken", file=sys.stderr, flush=True)
 
     with stderr_aside(log), stdout_aside(log):
@@ -166,18 +183,17 @@ def _run(args: argparse.Namespace, settings: Settings, job_id: str, key: str, fo
         config = {**narration_config(key, str(folder)), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         with open_instance(settings, os.environ) as instance:
             try:
-                end = run_in_foreground(instance, dg.reconstructable(narrate_text), run_config=config, tags={JOB_TAG: job_id}, on_news=news)
+                job = dg.reconstructable(narrate_text)
+                return run_in_foreground(instance, job, run_config=config, tags={JOB_TAG: job_id}, on_news=news)
             except dg.DagsterExecutionInterruptedError as error:
                 raise KeyboardInterrupt from error
-    if end.status == "CANCELED":
-        raise KeyboardInterrupt
-    return end
 
 
-def _failed(args: argparse.Namespace, end: Any, job_id: str, log: Path) -> int:
+def _failed(args: argparse.Namespace, spoken: SpokenRun) -> int:
+    end, log = spoken.end, spoken.log
     failures = [{"step": step, "error": text} for step, text in end.failures]
     if args.json:
-        told = {"error": "the narration failed", "code": "SPEECH_FAILED", "jobId": job_id, "runId": end.run_id, "log": str(log)}
+        told = {"error": "the narration failed", "code": "SPEECH_FAILED", "jobId": spoken.job_id, "runId": end.run_id, "log": str(log)}
         print(json.dumps({**told, "failures": failures}))
         return 1
     for failure in failures:
@@ -188,10 +204,8 @@ def _failed(args: argparse.Namespace, end: Any, job_id: str, log: Path) -> int:
     return 1
 
 
-def _done(args: argparse.Namespace, studio: Studio, job_id: str, run_id: str, out: Path, began: float) -> int:
-    from viralsync_pipelines.storage.keys import narration_key
-
-    receipt = json.loads(studio.store.get_bytes(narration_key(job_id, "narration.json")))
+def _done(args: argparse.Namespace, studio: Studio, spoken: SpokenRun, out: Path, began: float) -> int:
+    receipt: dict[str, Any] = spoken.receipt or {}
     files = receipt["files"]
     places = {out: files[f"narration{out.suffix.lower()}"]["key"]}
     places |= {out.with_name(out.stem + ending): files[name]["key"] for ending, name in _BESIDE.items()}
@@ -205,8 +219,9 @@ def _done(args: argparse.Namespace, studio: Studio, job_id: str, run_id: str, ou
         raise ViralsyncError(told, code="OUTPUT_UNWRITABLE") from error
     fresh = [line for line in receipt["lines"] if line["cache"] == "miss"]
     done = {
-        "path": str(out), "files": [str(path) for path in places], "jobId": job_id, "runId": run_id, "seconds": receipt["duration"],
-        "lines": len(receipt["lines"]), "spoken": len(fresh), "characters": receipt["characters"], "costUsd": receipt["costUsd"],
+        "path": str(out), "files": [str(path) for path in places], "jobId": spoken.job_id, "runId": spoken.end.run_id,
+        "seconds": receipt["duration"], "lines": len(receipt["lines"]), "spoken": len(fresh), "characters": receipt["characters"],
+        "costUsd": receipt["costUsd"],
         "estimatedTimings": [line["number"] for line in receipt["lines"] if line["timing"] == "estimate"],
         "elapsed": round(time.monotonic() - began, 2),
     }  # fmt: skip
