@@ -31,8 +31,8 @@ from viralsync_pipelines.defs.instance import dagster_home
 from viralsync_pipelines.defs.resources import settings_now, store_of
 from viralsync_pipelines.errors import RenderUnavailable, RunRefused
 from viralsync_pipelines.jobs.lines import parse_progress, progress_line
-from viralsync_pipelines.jobs.orders import JOB_TAG, RenderOrder
-from viralsync_pipelines.jobs.run_config import config_again, ops_config
+from viralsync_pipelines.jobs.orders import JOB_TAG, RenderOrder, SpeechOrder
+from viralsync_pipelines.jobs.run_config import config_again, narration_config, ops_config
 from viralsync_pipelines.orchestrator.door import Patience, open_client
 from viralsync_pipelines.orchestrator.graphql import DagsterApi
 from viralsync_pipelines.render.registry import keep_version, register
@@ -121,6 +121,20 @@ def test_an_order_stands_in_the_queue_after_one_request_exactly_as_given(hall: H
         "execution": {"config": {"qualityPreset": "stable", "requestedConcurrency": 5}},
     }  # fmt: skip
     assert hall.instance.has_dynamic_partition("movies", "film-1")
+
+
+def test_a_narration_stands_in_the_queue_once_and_is_tried_again_with_lines_to_speak_anew(hall: Hall, wire: Wire) -> None:
+    api = hall.api(wire.port)
+    wanted = SpeechOrder("job_00000005bee5", "narrations/ab/abc.json", {"viralsync/workspace": "acme"})
+    run_id = api.narrate(wanted)
+    assert wire.requests == 1
+    run = hall.run(run_id)
+    assert (run.status, run.job_name, run.run_config) == (dg.DagsterRunStatus.QUEUED, "narrate_text", narration_config(wanted.document))
+    assert {k: v for k, v in run.tags.items() if k != "dagster/code_location"} == {**wanted.tags, JOB_TAG: wanted.job_id}
+    assert api.narrate(wanted, resumed=True) == run_id
+    again = hall.run(api.again(run_id, tags={}, changes={}, fresh=("2",)))
+    assert (again.parent_run_id, again.run_config) == (run_id, narration_config(wanted.document, fresh=("2",)))
+    assert again.tags[JOB_TAG] == wanted.job_id
 
 
 def test_a_movie_may_be_ordered_again_and_its_attempts_name_what_they_repeat(hall: Hall) -> None:

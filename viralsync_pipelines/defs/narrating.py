@@ -12,7 +12,6 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from viralsync_pipelines.defs import narrated
 from viralsync_pipelines.defs.resources import StudioResource, settings_now
 from viralsync_pipelines.defs.scratch import sweep_scratch
 from viralsync_pipelines.defs.shown import link_to, picture_of
@@ -23,7 +22,6 @@ from viralsync_pipelines.jobs.orders import CHANNEL_TAG, DEFAULT_WORKSPACE, WORK
 from viralsync_pipelines.jobs.run_config import EVERY_SCENE, NARRATE_JOB
 from viralsync_pipelines.movie.script import Line
 from viralsync_pipelines.movie.script import Spoken as SpokenLine
-from viralsync_pipelines.speech.order import OwnAudio
 from viralsync_pipelines.storage.keys import speech_timings_key
 
 # Away for the moment: the same line may be spoken a little later. Everything else would end the same way.
@@ -46,6 +44,8 @@ def _desk(context: dg.OpExecutionContext, desk: Studio) -> Studio:
     out={"lines": dg.DynamicOut(dict)}, description="Reads the script and brings its sounds in; a step for every line of it."
 )  # fmt: skip
 def lay_out_script(context: dg.OpExecutionContext, config: Script, studio: StudioResource) -> Iterator[Any]:
+    from viralsync_pipelines.defs import narrated
+
     job = job_id_of(context)
     sweep_scratch(scratch_root(settings_now()), time.time())
     try:
@@ -75,6 +75,10 @@ def lay_out_script(context: dg.OpExecutionContext, config: Script, studio: Studi
     retry_policy=dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
 )
 def speak_script_line(context: dg.OpExecutionContext, line: dict[str, Any], studio: StudioResource) -> dict[str, Any]:
+    # Not above: whoever renders a film imports this module, and needs none of it (0.1 s).
+    from viralsync_pipelines.defs import narrated
+    from viralsync_pipelines.speech.order import OwnAudio
+
     own = OwnAudio.model_validate(line["own"]) if line["own"] is not None else None
     try:
         with at_work(studio, line["folder"]) as desk:
@@ -82,6 +86,7 @@ def speak_script_line(context: dg.OpExecutionContext, line: dict[str, Any], stud
                 spoken, hit = narrated.own_line(_desk(context, desk), own, line["text"])
             else:
                 spoken, hit = _said(desk, Line.from_json(line["line"]), anew=line["anew"])
+            link = desk.store.url(spoken.audio_key)
     except ViralsyncError as error:
         failure = failure_of(error)
         raise dg.Failure(failure.description, failure.metadata, allow_retries=error.code in PASSING) from error
@@ -95,7 +100,7 @@ def speak_script_line(context: dg.OpExecutionContext, line: dict[str, Any], stud
     context.add_output_metadata(
         {"cache": "hit" if hit else "miss", "seconds": round(spoken.duration, 3), "words": len(spoken.words), "text": line["text"],
          "engine": spoken.engine, "voice": spoken.voice, "timing": spoken.timing, "characters": len(line["line"]["text"]),
-         "billed": 0 if hit else spoken.characters, "cost_usd": cost if cost is not None else "unknown"}
+         "sound": link_to(link), "billed": 0 if hit else spoken.characters, "cost_usd": cost if cost is not None else "unknown"}
     )  # fmt: skip
     return {"number": line["number"], "fresh": not hit, "spoken": spoken.as_json()}
 
@@ -112,6 +117,8 @@ def _said(desk: Studio, line: Line, *, anew: bool) -> tuple[SpokenLine, bool]:
 
 @dg.op(description="Joins the lines to the sample, with sounds and bed; captions, words, chapters. A missing line is an error.")
 def join_lines(context: dg.OpExecutionContext, config: Script, lines: list[dict[str, Any]], studio: StudioResource) -> dict[str, Any]:
+    from viralsync_pipelines.defs import narrated
+
     job, workspace = job_id_of(context), context.run.tags.get(WORKSPACE_TAG, DEFAULT_WORKSPACE)
     heard = {each["number"]: narrated.Heard(SpokenLine.from_json(each["spoken"]), each["fresh"]) for each in lines}
     try:

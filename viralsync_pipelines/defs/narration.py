@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from viralsync_pipelines.defs.resources import StudioResource
+from viralsync_pipelines.defs.shown import link_to
 from viralsync_pipelines.defs.take import MOVIES, Take, at_work, failure_of, refusal_of, tell, tell_timing, wanted
 from viralsync_pipelines.errors import ViralsyncError
 from viralsync_pipelines.movie.layers import VoiceLayer
@@ -47,13 +48,15 @@ def speak_line(context: dg.OpExecutionContext, line: dict[str, Any], studio: Stu
     with at_work(studio) as desk:
         try:
             spoken, hit = desk.spoken(Line.from_json(line))
+            link = desk.store.url(spoken.audio_key)
         except ViralsyncError as error:
             raise failure_of(error) from error
     tell(context, f"{'found' if hit else 'spoke'} {spoken.duration:.2f} s: {' '.join(line['text'].split())[:80]}")
     tell_timing(context, spoken)
     context.add_output_metadata(
-        {"cache": "hit" if hit else "miss", "seconds": round(spoken.duration, 3), "words": len(spoken.words), "text": line["text"],
-         "engine": spoken.engine, "voice": spoken.voice, "timing": spoken.timing, "characters": 0 if hit else spoken.characters,
+        {"cache": "hit" if hit else "miss", "sound": link_to(link), "seconds": round(spoken.duration, 3), "words": len(spoken.words),
+         "text": line["text"], "engine": spoken.engine, "voice": spoken.voice, "timing": spoken.timing,
+         "characters": 0 if hit else spoken.characters,
          "cost_usd": 0.0 if hit else spoken.cost_usd if spoken.cost_usd is not None else "unknown"}
     )  # fmt: skip
     return spoken.as_json()
