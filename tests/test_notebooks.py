@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from viralsync_pipelines.render.quality import CHECKS
+
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 
@@ -37,7 +39,7 @@ def test_render_notebook_shows_plan_stills_diff_and_film(executed: list[Any], tm
     rows = _shown(change)["text/html"]
     assert "<td>feature_2</td>" in rows
     assert "<td>hello</td>" not in rows, "a scene that did not change is not rendered again"
-    assert _shown(checks)["text/plain"].count("True") == 7, "every asset check passed"
+    assert _shown(checks)["text/plain"].count("True") == len(CHECKS), "every asset check passed"
     assert "False" not in _shown(checks)["text/plain"]
     rendered, total = (int(word) for word in _shown(again)["text/plain"].strip("'").split() if word.isdigit())
     assert 0 < rendered < total / 4, "only the changed scene and its transitions were rendered"
