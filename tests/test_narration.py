@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from viralsync_pipelines.jobs.lines import parse_spoken, spoken_line
 from viralsync_pipelines.movie.script import Word
 from viralsync_pipelines.render.joined import cut_wav, join_alike, join_mixed, mp3_of
 from viralsync_pipelines.speech.narration import Effect, Narration, Part, Spoken, expanded, narration_of
@@ -211,3 +212,8 @@ def test_an_mp3_has_the_chapters_and_a_recording_is_cut_to_the_sample(tmp_path: 
         assert abs(sum(frame.samples for frame in box.decode(audio=0)) - 96_000) < 2_400
     cut_wav(tmp_path / "a.wav", "wav", 0.25, 0.75001, tmp_path / "cut.wav")
     assert frames(tmp_path / "cut.wav") == (48_000, 1, whole[12_000:36_000])
+
+
+def test_what_is_told_of_a_line_is_known_by_its_number() -> None:
+    assert parse_spoken(spoken_line(12, 50, "spoke 1.00 s: line 3 of 4: x")) == 12
+    assert [parse_spoken(text) for text in ("line 1", "lines: 2", "a line 1 of 2: b", "line x of 2: c")] == [None] * 4

@@ -18,6 +18,7 @@ from viralsync_pipelines.defs.shown import link_to, picture_of
 from viralsync_pipelines.defs.studio import Studio, scratch_root
 from viralsync_pipelines.defs.take import at_work, failure_of, job_id_of, tell, tell_timing, within
 from viralsync_pipelines.errors import ViralsyncError
+from viralsync_pipelines.jobs.lines import spoken_line
 from viralsync_pipelines.jobs.orders import CHANNEL_TAG, DEFAULT_WORKSPACE, WORKSPACE_TAG
 from viralsync_pipelines.jobs.run_config import EVERY_SCENE, NARRATE_JOB
 from viralsync_pipelines.movie.script import Line
@@ -95,7 +96,8 @@ def speak_script_line(context: dg.OpExecutionContext, line: dict[str, Any], stud
         raise dg.Failure(f"SPEECH_FAILED: {type(error).__name__}: {error}", allow_retries=False) from error
     cost = 0.0 if hit else spoken.cost_usd
     verb = "found" if hit else "cut" if own is not None else "spoke"
-    tell(context, f"line {line['number']} of {line['of']}: {verb} {spoken.duration:.2f} s: {' '.join(line['text'].split())[:80]}")
+    told = f"{verb} {spoken.duration:.2f} s: {' '.join(line['text'].split())[:80]}"
+    tell(context, spoken_line(line["number"], line["of"], told))
     tell_timing(context, spoken)
     context.add_output_metadata(
         {"cache": "hit" if hit else "miss", "seconds": round(spoken.duration, 3), "words": len(spoken.words), "text": line["text"],

@@ -16,6 +16,7 @@ from viralsync_pipelines.gateway.deps import Deps, deps_of
 from viralsync_pipelines.gateway.faults import Refused, documented
 from viralsync_pipelines.gateway.shown import job_of, root_id
 from viralsync_pipelines.jobs.kinds import child_id
+from viralsync_pipelines.jobs.lines import parse_spoken
 
 router = APIRouter(tags=["jobs"])
 
@@ -67,7 +68,13 @@ def read_lines(deps: Deps, job_id: str, place: Place, stream: str = "stdout") ->
     printed, reached = deps.output.read(run_id, place.files or {} if place.run_id == run_id else {})
     lines = []
     for line in printed:
-        owner = child_id(root, line.step) or root
+        owner = child_id(root, line.step) or _speaker(root, entry.last.type, line.text) or root
         if stream in {line.stream, "all"} and job_id in {root, owner}:
             lines.append({"jobId": owner, "step": line.step, "stream": line.stream, "text": line.text})
     return lines, Place(run_id, reached)
+
+
+def _speaker(root: str, kind: str, text: str) -> str | None:
+    """A narration's lines are spoken in one process, whose output is all kept under its first step: each says which line it is of."""
+    number = parse_spoken(text) if kind == "speech.narrate" else None
+    return f"line_{root}_{number:03d}" if number is not None else None

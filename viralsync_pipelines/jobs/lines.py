@@ -31,3 +31,17 @@ def parse_progress(line: str) -> SceneProgress | None:
         return None
     scene, frame, total, fps = (int(v) for v in found.groups())
     return SceneProgress(scene, frame, total, float(fps))
+
+
+_SPOKEN = re.compile(r"line (\d{1,6}) of \d{1,6}: ")
+
+
+def spoken_line(number: int, of: int, told: str) -> str:
+    """What became of a narration's line. number: from 1."""
+    return f"line {number} of {of}: {told}"
+
+
+def parse_spoken(line: str) -> int | None:
+    """The number of the line that spoken_line spoke of; None for any other line."""
+    found = _SPOKEN.match(line)
+    return int(found[1]) if found is not None else None
