@@ -35,6 +35,13 @@ from viralsync_pipelines.storage.database import Database
 from viralsync_pipelines.storage.local import LocalStore
 
 NOBODYS = "job_ffffffffffff"
+# What changes a narration.
+SPOKEN: dict[str, dict[str, Any]] = {
+    "/v1/speech/{job_id}": {"json": {"lines": [{"text": "other words"}]}},
+    "/v1/speech/{job_id}/lines/{number}": {"json": {"text": "other words"}},
+    "/v1/speech/{job_id}/lines/{number}/audio": {"content": b"RIFF"},
+    "/v1/speech/{job_id}/recording": {"params": {"cuts": "1=0:00-0:01"}, "content": b"RIFF"},
+}
 BODIES: dict[str, Any] = {
     "progress": {"progress": 50, "message": "stolen"}, "complete": {"result": {"url": "https://evil.example/"}}, "retry": {"scope": "all"},
     "fail": {"error": {"code": "STOLEN", "message": "stolen"}},
@@ -108,7 +115,11 @@ def blue(gate: Gateway) -> Team:
 def asked(client: httpx.Client, route: str, job_id: str, message_id: str = "msg_x", **more: Any) -> httpx.Response:
     """One request of a route of the document, with this id in it and a body that is right."""
     method, _, path = route.partition(" ")
-    path = path.replace("{job_id}", job_id).replace("{message_id}", message_id).replace("{name}", "output.mp4")
+    what = SPOKEN.get(path) if method == "PUT" else None
+    path = path.replace("{job_id}", job_id).replace("{message_id}", message_id).replace("{name}", "output.mp4").replace("{number}", "1")
+    if what is not None:
+        params = {**what.get("params", {}), **more.pop("params", {})}
+        return client.request(method, path, **{**what, **more, "params": params})
     body = BODIES.get(path.rpartition("/")[2]) if method == "POST" else None
     return client.request(method, path, json=body, **more)
 
