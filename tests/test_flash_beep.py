@@ -134,6 +134,8 @@ def check(stage: Stage, fps: Fraction, count: int, encoder: Encoder | None) -> f
     return max(map(abs, apart))
 
 
+# Ten minutes of film; seconds of it at every rate are made each time, below.
+@pytest.mark.slow
 def test_sixty_scenes_of_ten_minutes_keep_every_flash_on_its_frame_and_every_beep_beside_it(tmp_path: Path) -> None:
     check(on(tmp_path, Fraction(30)), Fraction(30), 60, FAST)
 
