@@ -36,7 +36,7 @@ ROUTES = (
     "PUT /v1/speech/{job_id}/recording",
 )  # fmt: skip
 STREAM = "GET /v1/jobs/{job_id}/progress"
-EXAMPLES = 8
+EXAMPLES = 5
 
 
 @cache
