@@ -13,6 +13,7 @@ import pytest
 
 from tests.films import FINE, Lab, Pixels, decoded, lab
 from viralsync_pipelines.movie.caption_art import Caption, text_of
+from viralsync_pipelines.movie.filters import Delivered, Outputs, piece_argv
 from viralsync_pipelines.movie.script import Line, Spoken
 from viralsync_pipelines.movie.timing import SAMPLE_RATE
 from viralsync_pipelines.render.caption_page import PlacedPage, place_page
@@ -301,7 +302,19 @@ def test_captions_that_cannot_be_read_on_their_picture_are_told(
     assert readable or "give captions a stroke" in verdict.found
 
 
-def test_a_film_without_captions_keeps_its_keys_and_graph(speaking: Speaking, tmp_path: Path) -> None:
-    prepared = speaking.plan(film([{"duration": 0.2, "layers": [{"type": "shape", "color": "red"}]}]))
-    assert prepared.plan.captions == ()
-    assert all(piece.captions == () for piece in prepared.plan.pieces)
+def test_a_scene_without_captions_asks_nothing_of_libass_and_its_neighbours_words_are_no_part_of_it(speaking: Speaking) -> None:
+    """Its graph has no such filter, and its key is the same whatever is said in the scene before."""
+    bare = {"duration": 0.2, "layers": [{"type": "shape", "color": "red"}]}
+
+    def keys(words: str) -> tuple[str, ...]:
+        layer = {"type": "captions", "source": [{"text": words, "start": 0, "end": 0.2}]}
+        prepared = speaking.plan(film([{**bare, "layers": [*bare["layers"], layer]}, bare]))
+        plain = prepared.plan.pieces[1]
+        out = Outputs("clip.mp4", "ends", "shown")
+        graph = piece_argv(plain, [Delivered("still", "x", 0, 0, 360, 640)], prepared.plan.canvas, FINE, out)
+        assert "ass=" not in " ".join(graph)
+        return prepared.clip_keys
+
+    one, other = keys("one"), keys("other")
+    assert one[0] != other[0]
+    assert one[1] == other[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 from tests.films import Lab, lab
 from viralsync_pipelines.defs.part import parts_of
 from viralsync_pipelines.errors import MovieInvalid
-from viralsync_pipelines.movie.caption_art import Caption, cut_captions, shown_text
+from viralsync_pipelines.movie.caption_art import Caption, cut_captions, in_order, shown_text
 from viralsync_pipelines.movie.caption_files import read_captions
+from viralsync_pipelines.movie.caption_look import safe_box
 from viralsync_pipelines.movie.caption_sheets import sheets_of
 from viralsync_pipelines.movie.caption_words import shared_out
 from viralsync_pipelines.movie.captions import HeardWord, PageLimits, joined, pages_of
+from viralsync_pipelines.movie.picture import Canvas
 from viralsync_pipelines.movie.script import Line, Spoken, Word
 from viralsync_pipelines.render.prepare import Prepared, prepared_json, read_prepared
 
@@ -61,7 +64,7 @@ def test_a_window_sees_what_the_film_shows_in_it(words: list[HeardWord], first: 
     look: Any = None
     pages = pages_of(words, PageLimits(4, 12, 3), lambda at: round(at * 30), 300)
     captions = [Caption(page.first, page.last - page.first, page.words, look) for page in pages]
-    window = cut_captions(captions, first, count)
+    window = cut_captions(in_order(captions), first, count)
     for frame in range(count):
         film = [(c.text, [w.text for w in c.words if w.first <= frame + first < w.last]) for c in captions if c.first <= frame + first < c.last]
         cut = [(c.text, [w.text for w in c.words if w.first <= frame < w.last]) for c in window if c.first <= frame < c.last]
@@ -159,6 +162,20 @@ def test_captions_go_where_no_other_text_is(talking: Talking) -> None:
     assert side(low) == "center"
     assert side(low, middle) == "top"
     assert side(low, position="bottom") == "bottom"
+
+
+@pytest.mark.parametrize(
+    ("area", "preset", "clear"),
+    [
+        # Pixels of 1080x1920 that platforms draw over: left, top, right, bottom.
+        ("shorts", None, (0, 0, 140, 480)), ("tiktok", None, (60, 130, 120, 370)), ("reels", None, (64, 268, 64, 672)),
+        ("auto", "reels", (64, 268, 64, 672)), ("auto", "shorts", (0, 0, 140, 480)), ("auto", None, (108, 384, 108, 384)),
+    ],
+)  # fmt: skip
+def test_the_safe_area_leaves_free_what_a_platform_covers(area: str, preset: str | None, clear: tuple[int, ...]) -> None:
+    x, y, width, height = safe_box(area, Canvas(1080, 1920, Fraction(30)), preset)
+    assert (x >= clear[0], y >= clear[1], 1080 - x - width >= clear[2] - 0.01, 1920 - y - height >= clear[3] - 0.01) == (True,) * 4
+    assert x + width / 2 == pytest.approx(540)
 
 
 def test_what_is_shown_obeys_the_style_and_the_text_keeps_its_words(talking: Talking) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viralsync_pipelines.cli.inputs import ArgumentsWrong, json_argument, output_path, studio_for
+from viralsync_pipelines.cli.outputs import fetch_whole
 from viralsync_pipelines.cli.words import clock, count, plain
-from viralsync_pipelines.errors import ViralsyncError
 
 if TYPE_CHECKING:
     from viralsync_pipelines.defs.studio import Studio
@@ -209,14 +209,8 @@ def _done(args: argparse.Namespace, studio: Studio, spoken: SpokenRun, out: Path
     files = receipt["files"]
     places = {out: files[f"narration{out.suffix.lower()}"]["key"]}
     places |= {out.with_name(out.stem + ending): files[name]["key"] for ending, name in _BESIDE.items()}
-    try:
-        for path, key in places.items():
-            part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
-            studio.store.fetch(key, part)
-            part.replace(path)
-    except OSError as error:
-        told = f"{out.parent} cannot be written ({error.strerror}); choose another place with -o"
-        raise ViralsyncError(told, code="OUTPUT_UNWRITABLE") from error
+    for path, key in places.items():
+        fetch_whole(studio.store, key, path)
     fresh = [line for line in receipt["lines"] if line["cache"] == "miss"]
     done = {
         "path": str(out), "files": [str(path) for path in places], "jobId": spoken.job_id, "runId": spoken.end.run_id,

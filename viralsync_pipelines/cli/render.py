@@ -10,7 +10,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import sys
 import tempfile
 import time
@@ -26,8 +25,8 @@ from viralsync_pipelines.cli.inputs import (
     studio_for,
     variables_of,
 )
+from viralsync_pipelines.cli.outputs import copy_whole, fetch_whole
 from viralsync_pipelines.cli.plan import plan_facts
-from viralsync_pipelines.errors import ViralsyncError
 from viralsync_pipelines.jobs.run_config import DEFAULT_PRESET, MAX_CONCURRENCY, PRESETS, parallel_scenes
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def _still(args: argparse.Namespace, studio: Studio, prepared: Prepared, out: Pa
     with tempfile.TemporaryDirectory(prefix="still-", dir=studio.scratch) as name:
         made = Path(name) / "still.png"
         render_still(piece, plan.canvas, studio.bench(plan).easel, Path(name), frame - piece.start, made)
-        _copy_whole(made, out)
+        copy_whole(made, out)
     print(json.dumps({"path": str(out), "frame": frame, "seconds": float(frame / plan.canvas.fps)}) if args.json else str(out))
     return 0
 
@@ -171,11 +170,7 @@ def _render(
     if end.status != "SUCCESS":
         return _failed(args, end, job_id, log)
     log.unlink(missing_ok=True)
-    local = studio.store.local_path(output_key(job_id))
-    if local is not None:
-        _copy_whole(local, out)
-    else:
-        studio.store.fetch(output_key(job_id), out)
+    fetch_whole(studio.store, output_key(job_id), out)
     captions = _copy_captions(studio.store, job_id, out)
     rendered = sum(scene["framesToRender"] for scene in facts["scenes"])
     done = {
@@ -214,20 +209,6 @@ def _copy_captions(store: Store, job_id: str, out: Path) -> list[str]:
     for ending in (".srt", ".vtt", ".ass"):
         key = captions_key(job_id, f"captions{ending}")
         if store.stat(key) is not None:
-            with tempfile.TemporaryDirectory(prefix="captions-") as folder:
-                _copy_whole(store.fetch(key, Path(folder) / "captions"), out.with_suffix(ending))
+            fetch_whole(store, key, out.with_suffix(ending))
             copied.append(str(out.with_suffix(ending)))
     return copied
-
-
-def _copy_whole(source: Path, out: Path) -> None:
-    """Copy beside the target and rename, so that nobody ever sees half a film."""
-    part = out.with_name(f".{out.name[:200]}.{secrets.token_hex(4)}.part")
-    try:
-        shutil.copyfile(source, part)
-        part.replace(out)
-    except OSError as error:
-        told = f"{out} cannot be written ({error.strerror}); choose another place with -o"
-        raise ViralsyncError(told, code="OUTPUT_UNWRITABLE") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from viralsync_pipelines.render.sources import Source, bring, bring_all
 from viralsync_pipelines.speech.narration import Effect, Narration, Spoken, expanded, narration_of
 from viralsync_pipelines.speech.order import NarrationInvalid, OwnAudio, read_order, seconds_of
 from viralsync_pipelines.speech.track import Chapter, Sound, Track, chapters_of, cues_of, ffmetadata_of, lay_out, mix_of, words_of
-from viralsync_pipelines.storage.keys import content_type_of, manifest_key, media_key, narration_key, speech_key, speech_timings_key
+from viralsync_pipelines.storage.keys import content_type_of, manifest_key, media_key, narration_key, speech_key
 from viralsync_pipelines.storage.store import Store
 
 SCRIPT, RECEIPT = "script.json", "narration.json"
@@ -117,14 +117,15 @@ def own_line(desk: Studio, own: OwnAudio, text: str) -> tuple[SpokenLine, bool]:
 
     Its words are those of `text`, their times estimated. Raises SpeechError SPEECH_EMPTY for a part without a sample.
     """
+    from viralsync_pipelines.speech.cache import keep, kept
     from viralsync_pipelines.speech.estimate import estimated_words
 
     source = bring(own.src, pointer="/audio/src", bench=desk.sources, kinds=_KINDS)
     start, end = seconds_of(own.start), seconds_of(own.end) if own.end is not None else None
     digest = hashlib.sha256("\0".join([OWN, _CUTTING, source.ref.sha256, f"{start}", f"{end}", text]).encode()).hexdigest()
-    kept = _kept(desk.store, digest)
-    if kept is not None:
-        return kept, True
+    found = kept(digest, desk.store)
+    if found is not None:
+        return found, True
     desk.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=desk.scratch, prefix="own-") as folder:
         file = Path(folder) / "line.wav"
@@ -135,24 +136,10 @@ def own_line(desk: Studio, own: OwnAudio, text: str) -> tuple[SpokenLine, bool]:
                 told = f"the recording has nothing between {start:g} s and {'its end' if end is None else f'{end:g} s'}; check its times"
                 raise SpeechError(told, code="SPEECH_EMPTY")
             words = estimated_words(text, memoryview(opened.readframes(samples)).cast("h")[::channels], rate) if text.strip() else ()
-        content = file.read_bytes()
-        spoken = SpokenLine(
-            Line(text).key, speech_key(digest), hashlib.sha256(content).hexdigest(), samples, rate, words, OWN, OWN, timing="estimate"
-        )  # fmt: skip
-        desk.store.put_file(spoken.audio_key, file, content_type="audio/wav")
-    sidecar = {"spoken": spoken.as_json(), "bytes": len(content)}
-    desk.store.put_bytes(speech_timings_key(digest), json.dumps(sidecar, ensure_ascii=False).encode(), content_type="application/json")
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        spoken = SpokenLine(Line(text).key, speech_key(digest), sha256, samples, rate, words, OWN, OWN, timing="estimate")
+        keep(digest, spoken, file, desk.store)
     return spoken, False
-
-
-def _kept(store: Store, digest: str) -> SpokenLine | None:
-    try:
-        sidecar = json.loads(store.get_bytes(speech_timings_key(digest)))
-        spoken = SpokenLine.from_json(sidecar["spoken"])
-    except (ObjectMissing, ValueError, KeyError, TypeError):
-        return None
-    stat = store.stat(spoken.audio_key)
-    return spoken if stat is not None and stat.size == sidecar["bytes"] else None
 
 
 # ---- the track -------------------------------------------------------------------------------------------------------

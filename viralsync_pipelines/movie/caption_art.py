@@ -5,7 +5,8 @@ What belongs here: the value, and what of its text is shown. What does not: how 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from viralsync_pipelines.movie.art import CaptionLook, TextArt
@@ -35,9 +36,24 @@ def shortened(caption: Caption, last: int) -> Caption:
     return replace(caption, frames=max(0, last - caption.first), words=words)
 
 
-def cut_captions(captions: Sequence[Caption], first: int, count: int) -> tuple[Caption, ...]:
+@dataclass(frozen=True)
+class InOrder:
+    """Captions by their first frame, and the longest of them, so that a window finds its own among thousands."""
+
+    captions: tuple[Caption, ...]
+    longest: int
+
+
+def in_order(captions: Iterable[Caption]) -> InOrder:
+    found = tuple(sorted(captions, key=lambda caption: caption.first))
+    return InOrder(found, max((caption.frames for caption in found), default=0))
+
+
+def cut_captions(captions: InOrder, first: int, count: int) -> tuple[Caption, ...]:
     """The captions as a window of `count` frames from `first` sees them, in the window's own frames."""
-    return tuple(_moved(caption, -first) for caption in captions if caption.first < first + count and caption.last > first)
+    start = bisect_left(captions.captions, first - captions.longest, key=lambda caption: caption.first)
+    stop = bisect_left(captions.captions, first + count, key=lambda caption: caption.first)
+    return tuple(_moved(caption, -first) for caption in captions.captions[start:stop] if caption.last > first)
 
 
 def _moved(caption: Caption, by: int) -> Caption:

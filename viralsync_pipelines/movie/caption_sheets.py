@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-
-import pysubs2
+from typing import TYPE_CHECKING
 
 from viralsync_pipelines.movie.art import CaptionLook, Rgba
 from viralsync_pipelines.movie.caption_art import Caption
@@ -17,9 +16,11 @@ from viralsync_pipelines.movie.caption_files import Cue, CueWord, write_srt, wri
 from viralsync_pipelines.movie.captioned import CaptionTrack
 from viralsync_pipelines.movie.picture import Canvas
 
+if TYPE_CHECKING:
+    import pysubs2
+
 # Players size letters by the height that a font claims for its lines; of Inter, and about of most, 1.21 ems.
 _LINE_EMS = 1.21
-_PLACES = {"bottom": pysubs2.Alignment.BOTTOM_CENTER, "center": pysubs2.Alignment.MIDDLE_CENTER, "top": pysubs2.Alignment.TOP_CENTER}
 
 
 def sheets_of(tracks: Sequence[CaptionTrack], canvas: Canvas, title: str) -> Mapping[str, bytes]:
@@ -45,6 +46,8 @@ def _ms(frame: int, fps: Fraction) -> int:
 
 
 def _ass(captions: Sequence[Caption], canvas: Canvas, title: str) -> str:
+    import pysubs2
+
     script = pysubs2.SSAFile()
     script.info = {
         "Title": " ".join(title.split())[:200], "ScriptType": "v4.00+", "PlayResX": str(canvas.width), "PlayResY": str(canvas.height),
@@ -63,13 +66,16 @@ def _ass(captions: Sequence[Caption], canvas: Canvas, title: str) -> str:
 
 
 def _style(look: CaptionLook, canvas: Canvas) -> pysubs2.SSAStyle:
+    import pysubs2
+
     x, y, width, height = look.box
     style = pysubs2.SSAStyle(
         fontname=(look.family or "Inter").split(",")[0].strip("\"' "), fontsize=round(look.size * _LINE_EMS), bold=look.weight >= 600,
         primarycolor=_colour(look.highlight or look.color), secondarycolor=_colour(look.color), encoding=-1,
         marginl=round(x), marginr=round(canvas.width - x - width), shadow=0.0,
     )  # fmt: skip
-    style.alignment = _PLACES[look.side]
+    places = pysubs2.Alignment
+    style.alignment = {"bottom": places.BOTTOM_CENTER, "center": places.MIDDLE_CENTER, "top": places.TOP_CENTER}[look.side]
     style.marginv = round(y if look.side == "top" else canvas.height - y - height)
     if look.plate is not None:
         style.borderstyle, style.outline, style.outlinecolor = 3, look.plate.padding / 2, _colour(look.plate.color)
@@ -82,6 +88,8 @@ def _style(look: CaptionLook, canvas: Canvas) -> pysubs2.SSAStyle:
 
 
 def _colour(colour: Rgba) -> pysubs2.Color:
+    import pysubs2
+
     red, green, blue, alpha = colour
     return pysubs2.Color(red, green, blue, 255 - alpha)
 

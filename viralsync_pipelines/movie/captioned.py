@@ -6,6 +6,7 @@ What belongs here: from layers and what is known to tracks, and cutting tracks t
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -80,9 +81,10 @@ def _captions(layer: Captions, stage: Stage, scene: int | None, scenery: Scenery
         end - begin, strong=emphasised(layer), hold=not cut,
     )  # fmt: skip
     looks: dict[tuple[tuple[float, float], ...], CaptionLook] = {}
+    texts = _Texts(scenery) if layer.position == "auto" else None
     found = []
     for page in pages:
-        taken = tuple(_taken(scenery, page.first + begin, page.last + begin)) if layer.position == "auto" else ()
+        taken = texts.between(page.first + begin, page.last + begin) if texts is not None else ()
         if taken not in looks:
             looks[taken] = look_of(layer, canvas, preset, font_sha, taken)
         found.append(_placed(page, begin, looks[taken]))
@@ -91,8 +93,9 @@ def _captions(layer: Captions, stage: Stage, scene: int | None, scenery: Scenery
 
 
 def _within(caption: Caption, scenes: Sequence[Stage]) -> Caption:
-    spoken = caption.words[-1].first
-    end = max((stage.first + stage.frames for stage in scenes if stage.first <= spoken < stage.first + stage.frames), default=caption.last)
+    # The last scene that has begun when its last word is said; of two that overlap the later one.
+    scene = scenes[max(0, bisect_right(scenes, caption.words[-1].first, key=lambda stage: stage.first) - 1)]
+    end = scene.first + scene.frames
     return shortened(caption, end) if end < caption.last else caption
 
 
@@ -119,14 +122,24 @@ def _words(layer: Captions, stage: Stage, scene: int | None, begin: int, scenery
     return found
 
 
-def _taken(scenery: Scenery, first: int, last: int) -> Iterator[tuple[float, float]]:
-    """Heights that other text takes in the scenes that these frames lie in: as long as a scene lasts, captions stay in one place."""
-    movie, (whole, *scenes) = scenery.movie, scenery.stages
-    for layers, stage in [(movie.layers, whole), *((scene.layers, own) for scene, own in zip(movie.scenes, scenes, strict=True))]:
-        if stage.first < last and first < stage.first + stage.frames:
-            for layer in layers:
-                if isinstance(layer, TextLayer) and layer.opacity > 0:
-                    yield _heights(layer, stage)
+class _Texts:
+    """Heights that other text takes, scene by scene: as long as a scene lasts, captions stay in one place. Looked up by frames, for a film
+    of a thousand scenes has thousands of pages."""
+
+    def __init__(self, scenery: Scenery) -> None:
+        movie, (whole, *self._scenes) = scenery.movie, scenery.stages
+        self._over = tuple(_heights_in(movie.layers, whole))
+        self._within = [tuple(_heights_in(scene.layers, stage)) for scene, stage in zip(movie.scenes, self._scenes, strict=True)]
+
+    def between(self, first: int, last: int) -> tuple[tuple[float, float], ...]:
+        """Of the scenes that frames [first, last) lie in."""
+        stop = bisect_left(self._scenes, last, key=lambda stage: stage.first)
+        start = bisect_right(self._scenes, first, key=lambda stage: stage.first + stage.frames)
+        return (*self._over, *(heights for own in self._within[start:stop] for heights in own))
+
+
+def _heights_in(layers: Sequence[Any], stage: Stage) -> Iterator[tuple[float, float]]:
+    return (_heights(layer, stage) for layer in layers if isinstance(layer, TextLayer) and layer.opacity > 0)
 
 
 def _heights(layer: TextLayer, stage: Stage) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from viralsync_pipelines.errors import Problem
-from viralsync_pipelines.movie.caption_art import cut_captions
+from viralsync_pipelines.movie.caption_art import cut_captions, in_order
 from viralsync_pipelines.movie.captioned import CaptionTrack, Scenery, tracks_of
 from viralsync_pipelines.movie.feasible import faults_of, overlaps_of, span_faults
 from viralsync_pipelines.movie.heard import Heard, listened
@@ -93,7 +93,7 @@ def _lay_out(movie: Movie, known: Known, movie_id: str, pointers: list[str], spa
     seen = [_visuals(scene.layers, stage) for scene, stage in zip(movie.scenes, stages, strict=True)]
     fonts = {src: source.ref.sha256 for src, source in known.sources.items() if source.ref.kind == "font"}
     tracks = tracks_of(Scenery(movie, [whole, *stages], known.speech, known.captions, fonts), pointers)
-    captions = [caption for track in tracks for caption in track.captions]
+    captions = in_order(caption for track in tracks for caption in track.captions)
     pieces = []
     for index, (scene, span) in enumerate(zip(movie.scenes, spans, strict=True)):
         background = scene.bgColor or movie.bgColor

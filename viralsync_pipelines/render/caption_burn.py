@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from viralsync_pipelines.render.moving import Table
 
 
-def letter(captions: Sequence[Caption], canvas: Canvas, easel: Easel, table: Table, scratch: Path, count: int) -> Lettered | None:
-    """What ffmpeg needs to burn them; None when there are none. Raises FontError."""
-    if not captions:
-        return None
+def letter(captions: Sequence[Caption], canvas: Canvas, easel: Easel, table: Table, scratch: Path, count: int) -> Lettered:
+    """What ffmpeg needs to burn them. Raises FontError."""
     pages = [(each, place_page(each, easel.fonts, easel.path_of(each.look.font_sha) if each.look.font_sha else None)) for each in captions]
     texts: dict[FontFace, str] = {}
     for _, page in pages:

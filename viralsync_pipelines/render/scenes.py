@@ -12,14 +12,13 @@ from typing import Any
 
 from viralsync_pipelines.errors import RenderError
 from viralsync_pipelines.movie.art import ProgressArt, WaveArt
-from viralsync_pipelines.movie.caption_art import cut_captions
+from viralsync_pipelines.movie.caption_art import cut_captions, in_order
 from viralsync_pipelines.movie.encoding import Encoder
-from viralsync_pipelines.movie.filters import Delivered, Outputs, piece_argv, still_argv
+from viralsync_pipelines.movie.filters import Delivered, Lettered, Outputs, piece_argv, still_argv
 from viralsync_pipelines.movie.motion import is_still
 from viralsync_pipelines.movie.picture import Canvas, Footage, Piece, Visual, cut
 from viralsync_pipelines.render.artwork import Easel, Sprite, draw, with_alpha
 from viralsync_pipelines.render.boxes import frames_of
-from viralsync_pipelines.render.caption_burn import letter
 from viralsync_pipelines.render.ffmpeg import Progress, run
 from viralsync_pipelines.render.frames import longest_rest, posed_frames, region_of
 from viralsync_pipelines.render.kenburns import is_ken_burns_floor, ken_burns_frames, yuv_planes
@@ -49,7 +48,7 @@ def render_piece(
     Raises RenderError, FfmpegFailed, SourceError.
     """
     piece, delivered, table = _prepare(piece, canvas, easel, scratch)
-    lettered = letter(piece.captions, canvas, easel, table, scratch, piece.count)
+    lettered = _lettered(piece, canvas, easel, table, scratch)
     ends, shown = scratch / "ends.raw", scratch / "shown.raw"
     argv = piece_argv(piece, delivered, canvas, encoder, Outputs(str(out), str(ends), str(shown)), lettered)
     run(argv, feeds=table.feeds, on_progress=on_progress, scratch=scratch)
@@ -67,11 +66,20 @@ def render_still(piece: Piece, canvas: Canvas, easel: Easel, scratch: Path, fram
     """One frame of a piece as a PNG; `frame` counts from the piece's start."""
     if piece.kind == "body":
         piece = replace(piece, count=1, under=cut(piece.under, frame, 1), over=cut(piece.over, frame, 1),
-                        captions=cut_captions(piece.captions, frame, 1))  # fmt: skip
+                        captions=cut_captions(in_order(piece.captions), frame, 1))  # fmt: skip
         frame = 0
     piece, delivered, table = _prepare(piece, canvas, easel, scratch)
-    lettered = letter(piece.captions, canvas, easel, table, scratch, piece.count)
+    lettered = _lettered(piece, canvas, easel, table, scratch)
     run(still_argv(piece, delivered, canvas, frame, str(out), lettered), feeds=table.feeds, scratch=scratch)
+
+
+def _lettered(piece: Piece, canvas: Canvas, easel: Easel, table: Table, scratch: Path) -> Lettered | None:
+    if not piece.captions:
+        return None
+    # Not above: scenes without captions need none of it, and pysubs2 alone takes 50 ms to import.
+    from viralsync_pipelines.render.caption_burn import letter
+
+    return letter(piece.captions, canvas, easel, table, scratch, piece.count)
 
 
 def _prepare(piece: Piece, canvas: Canvas, easel: Easel, scratch: Path) -> tuple[Piece, list[Delivered], Table]:

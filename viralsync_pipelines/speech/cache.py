@@ -71,17 +71,16 @@ def fallbacks_of(line: Line) -> Iterator[Line]:
 
 def _by_one(line: Line, store: Store, work: Path, engine: SpeechEngine) -> tuple[Spoken, bool]:
     digest = digest_of(line, engine)
-    kept = _kept(digest, store)
-    if kept is not None:
-        return kept, True
+    found = kept(digest, store)
+    if found is not None:
+        return found, True
     with tempfile.TemporaryDirectory(dir=work, prefix="speech-") as folder:
         file = Path(folder) / "line.wav"
         take = engine.speak(line, file)
-        content = file.read_bytes()
         spoken = Spoken(
             line_key=line.key,
             audio_key=speech_key(digest),
-            sha256=hashlib.sha256(content).hexdigest(),
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
             samples=take.samples,
             sample_rate=take.sample_rate,
             words=take.words,
@@ -91,12 +90,18 @@ def _by_one(line: Line, store: Store, work: Path, engine: SpeechEngine) -> tuple
             characters=take.characters,
             cost_usd=take.cost_usd,
         )
-        store.put_file(spoken.audio_key, file, content_type="audio/wav")
-    sidecar = {"spoken": spoken.as_json(), "bytes": len(content)}
+        keep(digest, spoken, file, store)
+    return spoken, False
+
+
+def keep(digest: str, spoken: Spoken, file: Path, store: Store) -> None:
+    """The sound under its key; its words beside it, written afterwards, so that they mean that the sound is complete."""
+    size = file.stat().st_size
+    store.put_file(spoken.audio_key, file, content_type="audio/wav")
+    sidecar = {"spoken": spoken.as_json(), "bytes": size}
     store.put_bytes(
         speech_timings_key(digest), json.dumps(sidecar, ensure_ascii=False).encode(), content_type="application/json"
     )
-    return spoken, False
 
 
 def digest_of(line: Line, engine: SpeechEngine) -> str:
@@ -105,7 +110,8 @@ def digest_of(line: Line, engine: SpeechEngine) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _kept(digest: str, store: Store) -> Spoken | None:
+def kept(digest: str, store: Store) -> Spoken | None:
+    """What lies under this digest, whole and with its words; None for anything else."""
     try:
         sidecar = json.loads(store.get_bytes(speech_timings_key(digest)))
         spoken, size = Spoken.from_json(sidecar["spoken"]), sidecar["bytes"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from viralsync_pipelines.movie.captions import HeardWord, PageLimits, pages_of
 from viralsync_pipelines.movie.mix import Cue as Sounding
 from viralsync_pipelines.movie.mix import Mix, duck_under, fades
 from viralsync_pipelines.movie.script import Word
@@ -21,10 +22,8 @@ from viralsync_pipelines.speech.reading import written_words
 if TYPE_CHECKING:
     from viralsync_pipelines.movie.caption_files import Cue
 
-# A caption: two rows of a television's, at most so many seconds, and ended by a silence.
-_CHARS, _SECONDS, _SILENCE_S = 84, 6.0, 0.7
-_ENDS = (".", "!", "?", "…", "。", "\uff01", "\uff1f", "।", "؟")
-_QUOTES = "\"')]”»"
+# A caption: two rows of a television's, 42 letters each, for at most six seconds.
+_CAPTION = PageLimits(40, 84 * 0.55, 6.0)
 _DUCK = {"amount": 0.25, "attack": 0.15, "release": 0.4, "merge": 0.6}
 
 
@@ -138,40 +137,21 @@ def cues_of(lines: Sequence[tuple[Spoken, Sequence[Word]]]) -> tuple[Cue, ...]:
     """Captions in whole milliseconds: none goes over two lines, none meets another, every word is in one."""
     from viralsync_pipelines.movie.caption_files import Cue, CueWord
 
-    cues: list[Cue] = []
-    for row, words in lines:
-        for group in _grouped(words):
-            bounds = [(round(word.start * 1000), round(word.end * 1000)) for word in group]
-            timed = tuple(CueWord(word.text, start, max(start, end)) for word, (start, end) in zip(group, bounds, strict=True))
-            text = _text_of(row, group)
-            start = max(bounds[0][0], cues[-1].end_ms if cues else 0)
-            cues.append(Cue(start, max(start + 1, bounds[-1][1]), text, timed))
+    heard = [
+        HeardWord(word.text, word.start, word.end, number > 0 and words[number - 1].char_end == word.char_start, number + 1 == len(words))
+        for _, words in lines
+        for number, word in enumerate(words)
+    ]
+    times = iter([(_ms(word.start), _ms(word.end)) for word in heard])
+    cues = []
+    for page in pages_of(heard, _CAPTION, _ms, 1 << 40, hold=False):
+        said = (CueWord(word.text, start, max(start, end)) for word, (start, end) in zip(page.words, times, strict=False))
+        cues.append(Cue(page.first, page.last, page.text, tuple(said)))
     return tuple(cues)
 
 
-def _text_of(row: Spoken, group: Sequence[Word]) -> str:
-    """As it is written: scripts without spaces have none between their words."""
-    if row.reading is None:
-        return " ".join(word.text for word in group)
-    return " ".join(row.reading.written[group[0].char_start : group[-1].char_end].split())
-
-
-def _grouped(words: Sequence[Word]) -> list[list[Word]]:
-    groups: list[list[Word]] = []
-    for word in words:
-        group = groups[-1] if groups else []
-        if not group or _is_full(group, word):
-            groups.append([word])
-        else:
-            group.append(word)
-    return groups
-
-
-def _is_full(group: Sequence[Word], word: Word) -> bool:
-    first, last = group[0], group[-1]
-    length = word.char_end - first.char_start
-    closed = last.text.rstrip(_QUOTES).endswith(_ENDS)
-    return length > _CHARS or word.end - first.start > _SECONDS or word.start - last.end > _SILENCE_S or closed
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def chapters_of(track: Track, narration: Narration) -> tuple[Chapter, ...]:
