@@ -18,6 +18,7 @@ from tests.reels import alive, clip, environ, wait_until
 from viralsync_pipelines.errors import FfmpegFailed
 from viralsync_pipelines.render import ffmpeg
 from viralsync_pipelines.render.ffmpeg import Progress, ffmpeg_path, read_frames, run
+from viralsync_pipelines.render.signs import Quiet
 
 TEST = ("-f", "lavfi", "-i", "testsrc2=s=64x64:r=30")
 RAW = ("-f", "rawvideo", "-pixel_format", "gray", "-video_size", "64x64", "-framerate", "30")
@@ -84,6 +85,60 @@ def test_a_feed_that_hangs_is_stopped_with_its_decoder(tmp_path: Path) -> None:
         assert not alive(pipe)
     finally:
         os.close(keep)
+
+
+def test_one_that_neither_writes_nor_reads_nor_computes_is_stopped_early(tmp_path: Path) -> None:
+    """Threads of ffmpeg that wait for one another never write again; two minutes without a frame are for slow ones."""
+    pipe = tmp_path / "never"
+    os.mkfifo(pipe)
+    keep = os.open(pipe, os.O_RDWR)
+    try:
+        with pytest.raises(FfmpegFailed, match="nothing for 1 s") as caught:
+            run([*RAW, "-i", str(pipe), str(tmp_path / "x.mkv")], stall_s=60, idle_s=1)
+        assert caught.value.code == "FFMPEG_STALLED"
+    finally:
+        os.close(keep)
+
+
+ORDERED = """
+import os, signal, time
+def compute(*_):
+    until = time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    print(flush=True)
+def read(*_):
+    os.pread(zeros, 1, 0)
+    print(flush=True)
+zeros = os.open("/dev/zero", os.O_RDONLY)
+signal.signal(signal.SIGUSR1, compute)
+signal.signal(signal.SIGUSR2, read)
+print(flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_quiet_is_what_neither_computes_nor_reads_and_a_sleep_of_the_machine_is_no_quiet() -> None:
+    with subprocess.Popen([sys.executable, "-c", ORDERED], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        quiet = Quiet(child.pid)
+
+        def after(order: signal.Signals, now: float) -> float:
+            child.send_signal(order)
+            assert child.stdout is not None
+            child.stdout.readline()
+            return quiet.seconds(now)
+
+        assert after(signal.SIGUSR1, 10.0) == 0
+        assert [quiet.seconds(now) for now in (10.5, 11.0, 5000.0)] == pytest.approx([0.5, 1.0, 2.0])
+        assert after(signal.SIGUSR1, 5000.5) == 0
+        assert quiet.seconds(5001.0) == 0.5
+        assert after(signal.SIGUSR2, 5001.5) == 0
+        assert quiet.seconds(5002.0) == 0.5
+        child.kill()
+    assert quiet.seconds(5003.0) == 0
 
 
 def test_a_run_beyond_its_limit_is_stopped(tmp_path: Path) -> None:
@@ -264,6 +319,34 @@ try:
 except BaseException as error:
     print(type(error).__name__)
 """
+
+
+@pytest.mark.usefixtures("_python_interrupts")
+def test_a_cancel_in_the_moment_in_which_its_readers_start_leaves_none_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that had not taken its first step was not waited for; it came back to a pipe that was closed."""
+    start = threading.Thread.start
+    begun: list[threading.Thread] = []
+
+    def interrupted(self: threading.Thread) -> None:
+        begun.append(self)
+        if len(begun) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(["-re", *TEST, "-t", "60", *RAW, "-i", "feed:1", "-map", "0", "-map", "1", "-f", "matroska", str(tmp_path / "x.mkv")],
+            feeds={"feed:1": [FRAME] * 9000})  # fmt: skip
+    assert len(begun) == 2
+    assert not any(thread.is_alive() for thread in begun)
+    gone(tmp_path)
+
+
+@pytest.fixture
+def _python_interrupts() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

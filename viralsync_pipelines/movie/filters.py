@@ -16,7 +16,7 @@ import ffmpeg
 from viralsync_pipelines.movie.art import Rgba
 from viralsync_pipelines.movie.conform import BT709, GLOBALS, clip_input, conform, to_bt709, to_rgb
 from viralsync_pipelines.movie.encoding import Encoder, picture_args
-from viralsync_pipelines.movie.glances import REACH, end_size, shown_frame, tile_size
+from viralsync_pipelines.movie.glances import REACH, end_frames, end_size, shown_frame, tile_size
 from viralsync_pipelines.movie.picture import Canvas, Footage, Piece, Visual
 
 
@@ -82,11 +82,12 @@ def piece_argv(
     shown = streams[2].filter("select", f"eq(n,{shown_frame(piece.count)})")
     shown = to_rgb(shown.filter("scale", shown_wide, shown_tall, flags="area"), "rgb24")
     raw = {"f": "rawvideo", "fps_mode": "passthrough", "fflags": "+bitexact"}
-    # The clip comes first: ffmpeg's progress counts the frames of its first output.
+    # The clip comes first: ffmpeg's progress counts the frames of its first output. Each has its number of frames, so that ffmpeg ends
+    # with the last of them: it stood still for good, with all frames written, where it waited for the end of a feed (second_try.py).
     args = ffmpeg.get_args(ffmpeg.merge_outputs(
         ffmpeg.output(streams[0], out.clip),
-        ffmpeg.output(ends.filter("scale", wide, tall, flags="neighbor"), out.ends, **raw),
-        ffmpeg.output(shown, out.shown, **raw),
+        ffmpeg.output(ends.filter("scale", wide, tall, flags="neighbor"), out.ends, **raw, **{"frames:v": len(end_frames(piece.count))}),
+        ffmpeg.output(shown, out.shown, **raw, **{"frames:v": 1}),
     ))  # fmt: skip
     at = args.index(out.clip)
     return (*GLOBALS, *args[:at], "-frames:v", str(piece.count), *picture_args(encoder, canvas.fps), *args[at:])

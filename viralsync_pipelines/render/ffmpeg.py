@@ -25,16 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from viralsync_pipelines.errors import FfmpegFailed
+from viralsync_pipelines.render.ffmpeg_faults import cut_short, failure, sign_of_cut, stalled
+from viralsync_pipelines.render.signs import Quiet
 from viralsync_pipelines.render.undisturbed import undisturbed
 
 # A graph beyond this goes through a file: Linux refuses single arguments over 128 KiB.
 _LONGEST_ARGUMENT = 100_000
 _PR_SET_PDEATHSIG = 1
-# What demuxers say when the container promises bytes that are not there, and they were asked for: ffmpeg ends well all the same.
-# Damage inside a file is not among them: players show such files too, with a flaw, and so do we.
-_CUT_SHORT = ("partial file", "File ended prematurely")
-# How ffmpeg words a disk that takes no more: full, over a quota, beyond a file size limit.
-_DISK_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 @dataclass(frozen=True)
@@ -122,6 +119,19 @@ class _Watch:
     feed_error: list[BaseException] = field(default_factory=list)
     cut_short: str = ""
 
+    @property
+    def tail(self) -> str:
+        return "\n".join(self.stderr)
+
+
+@dataclass(frozen=True)
+class _Patience:
+    """Seconds without a frame, seconds without a sign of life (None: as many), and the last moment (monotonic)."""
+
+    stall_s: float
+    idle_s: float | None
+    deadline: float
+
 
 def run(
     argv: Sequence[str],
@@ -129,15 +139,17 @@ def run(
     feeds: Mapping[str, Feed] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stall_s: float = 120.0,
+    idle_s: float | None = None,
     limit_s: float = 6 * 3600.0,
     scratch: Path | None = None,
     verbose: bool = False,
 ) -> Ended:
     """Run ffmpeg with `argv` (without the program). Names of `feeds` in argv become pipes that are fed from the iterables.
 
-    Raises FfmpegFailed: FFMPEG_FAILED, DISK_FULL, SOURCE_CUT_SHORT, FFMPEG_STALLED after `stall_s` without a frame,
-    FFMPEG_TIMEOUT after `limit_s`; and whatever a feed raises. `verbose` keeps what filters report on stderr. When anything is
-    raised here, cancellation included, the process and the decoders behind its feeds are dead before this returns.
+    Raises FfmpegFailed: FFMPEG_FAILED, DISK_FULL, SOURCE_CUT_SHORT, FFMPEG_STALLED after `stall_s` without a frame
+    and after `idle_s` in which it neither wrote one nor read nor computed, FFMPEG_TIMEOUT after `limit_s`; and whatever a feed raises.
+    `verbose` keeps what filters report on stderr. When anything is raised here, cancellation included, the process and the decoders
+    behind its feeds are dead before this returns.
     """
     feeds = feeds or {}
     _arm()
@@ -166,9 +178,11 @@ def run(
             os.close(read)
             _widen(write)
             pourers.append(threading.Thread(target=_pour, args=(feeds[name], write, watch), daemon=True))
-        for thread in (reader, *pourers):
-            thread.start()
-        _follow(process, watch, on_progress, command, stall_s, before + limit_s)
+        # One that an interrupt caught between its start and its first step was not waited for, and read from a pipe that was closed.
+        with undisturbed():
+            for thread in (reader, *pourers):
+                thread.start()
+        _follow(process, watch, on_progress, command, _Patience(stall_s, idle_s, before + limit_s))
     finally:
         if process.poll() is None:
             _kill(process.pid)
@@ -187,11 +201,11 @@ def run(
                 pipe.close()
     if failed:
         raise failed[0]
-    tail = "\n".join(watch.stderr)
+    tail = watch.tail
     if process.returncode != 0:
-        raise _failure(process.returncode, command, tail)
+        raise failure(process.returncode, command, tail)
     if watch.cut_short:
-        raise _cut_short(command, watch.cut_short)
+        raise cut_short(command, watch.cut_short)
     return Ended(tail, time.monotonic() - before)
 
 
@@ -220,9 +234,9 @@ def read_frames(argv: Sequence[str], size: int) -> Iterator[memoryview]:
             said.seek(0)
             tail = said.read()[-20_000:].decode("utf-8", "replace")
             if status != 0:
-                raise _failure(status, command, tail)
-            if sign := _sign_of_cut(tail):
-                raise _cut_short(command, sign)
+                raise failure(status, command, tail)
+            if sign := sign_of_cut(tail):
+                raise cut_short(command, sign)
         finally:
             if process.poll() is None:
                 _kill(process.pid)
@@ -286,7 +300,7 @@ def _read_stderr(process: subprocess.Popen[bytes], watch: _Watch) -> None:
         for line in process.stderr:
             text = line.decode("utf-8", "replace").rstrip()[:2000]
             watch.stderr.append(text)
-            watch.cut_short = watch.cut_short or _sign_of_cut(text)
+            watch.cut_short = watch.cut_short or sign_of_cut(text)
 
 
 def _pour(feed: Feed, write: int, watch: _Watch) -> None:
@@ -313,24 +327,26 @@ def _follow(
     watch: _Watch,
     on_progress: Callable[[Progress], None] | None,
     command: Sequence[str],
-    stall_s: float,
-    deadline: float,
+    patience: _Patience,
 ) -> None:
     """Read progress until ffmpeg ends. Everything waits here, in the calling thread, so that a cancel is felt within 0.2 s."""
     block: dict[str, str] = {}
     frame = -1
     rest = b""
+    quiet = Quiet(process.pid)
     with selectors.DefaultSelector() as selector:
         if process.stdout is None:
             return
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
             now = time.monotonic()
-            if now - watch.last_sign > stall_s:
-                raise _stalled(command, watch, stall_s)
-            if now > deadline:
+            if now - watch.last_sign > patience.stall_s:
+                raise stalled(command, patience.stall_s, watch.tail)
+            if patience.idle_s is not None and min(now - watch.last_sign, quiet.seconds(now)) > patience.idle_s:
+                raise stalled(command, patience.idle_s, watch.tail)
+            if now > patience.deadline:
                 raise FfmpegFailed("ffmpeg took longer than allowed and was stopped; split the movie into shorter scenes",
-                                   argv=command, stderr_tail="\n".join(watch.stderr), code="FFMPEG_TIMEOUT")  # fmt: skip
+                                   argv=command, stderr_tail=watch.tail, code="FFMPEG_TIMEOUT")  # fmt: skip
             if watch.feed_error:
                 return
             if not selector.select(0.2):
@@ -341,9 +357,9 @@ def _follow(
             if not chunk:
                 # Closed: it is ending. A process that closes stdout and lingers is caught by the wait in run().
                 try:
-                    process.wait(stall_s)
+                    process.wait(patience.stall_s)
                 except subprocess.TimeoutExpired:
-                    raise _stalled(command, watch, stall_s) from None
+                    raise stalled(command, patience.stall_s, watch.tail) from None
                 return
             *rows, rest = (rest + chunk).split(b"\n")
             for row in rows:
@@ -374,35 +390,3 @@ def _decimal(text: str | None) -> float:
         return float(text or 0)
     except ValueError:
         return 0.0
-
-
-def _stalled(command: Sequence[str], watch: _Watch, stall_s: float) -> FfmpegFailed:
-    return FfmpegFailed(
-        f"ffmpeg wrote nothing for {stall_s:g} s and was stopped; the machine is overloaded or the source is broken",
-        argv=command, stderr_tail="\n".join(watch.stderr), code="FFMPEG_STALLED",
-    )  # fmt: skip
-
-
-def _sign_of_cut(said: str) -> str:
-    """The line that says a container promises more than its file holds, or ""."""
-    return next((line for line in said.splitlines() if any(sign in line for sign in _CUT_SHORT)), "")
-
-
-def _cut_short(command: Sequence[str], sign: str) -> FfmpegFailed:
-    inputs = [Path(after).name for before, after in zip(command, command[1:], strict=False) if before == "-i"]
-    files = [name for name in inputs if not name.startswith(("pipe:", "color=", "art"))]
-    return FfmpegFailed(
-        f"a source file is cut short, one of {', '.join(files[:4])}; copy or export it again ({sign.rpartition('] ')[2]})",
-        argv=command, stderr_tail=sign, code="SOURCE_CUT_SHORT",
-    )  # fmt: skip
-
-
-def _failure(status: int, command: Sequence[str], tail: str) -> FfmpegFailed:
-    if any(sign in tail for sign in _DISK_FULL) or status == -signal.SIGXFSZ:
-        return FfmpegFailed(
-            "the disk is full; free some space (`viralsync` keeps its state under VIRALSYNC_HOME) and run the movie again",
-            argv=command, stderr_tail=tail, code="DISK_FULL",
-        )  # fmt: skip
-    last = next((line for line in reversed(tail.splitlines()) if line and "Conversion failed" not in line), "no message")
-    why = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return FfmpegFailed(f"ffmpeg {why}: {last}", argv=command, stderr_tail=tail)

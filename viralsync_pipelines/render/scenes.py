@@ -24,6 +24,7 @@ from viralsync_pipelines.render.frames import longest_rest, posed_frames, region
 from viralsync_pipelines.render.kenburns import is_ken_burns_floor, ken_burns_frames, yuv_planes
 from viralsync_pipelines.render.moving import Table, as_moving, floor_feed
 from viralsync_pipelines.render.redrawn import as_redrawn
+from viralsync_pipelines.render.second_try import with_second_try
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,16 @@ def render_piece(
 
     Raises RenderError, FfmpegFailed, SourceError.
     """
-    piece, delivered, table = _prepare(piece, canvas, easel, scratch)
-    lettered = _lettered(piece, canvas, easel, table, scratch)
     ends, shown = scratch / "ends.raw", scratch / "shown.raw"
-    argv = piece_argv(piece, delivered, canvas, encoder, Outputs(str(out), str(ends), str(shown)), lettered)
-    run(argv, feeds=table.feeds, on_progress=on_progress, scratch=scratch)
+
+    def encode(idle_s: float | None) -> None:
+        # From the start: feeds are drawn as they are read, and those of a first try are spent.
+        ready, delivered, table = _prepare(piece, canvas, easel, scratch)
+        lettered = _lettered(ready, canvas, easel, table, scratch)
+        argv = piece_argv(ready, delivered, canvas, encoder, Outputs(str(out), str(ends), str(shown)), lettered)
+        run(argv, feeds=table.feeds, on_progress=on_progress, scratch=scratch, idle_s=idle_s)
+
+    with_second_try(encode)
     frames = frames_of(out)
     if frames != piece.count:
         raise RenderError(

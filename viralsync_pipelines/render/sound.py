@@ -10,6 +10,7 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from viralsync_pipelines.movie.mix import Cue, Mix, Point
 from viralsync_pipelines.movie.timing import SAMPLE_RATE
 from viralsync_pipelines.render.ffmpeg import run
 from viralsync_pipelines.render.loudness import Heard, master
+from viralsync_pipelines.render.second_try import with_second_try
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,10 +88,14 @@ def _decode(cues: Sequence[Cue], path_of: Callable[[str], Path], scratch: Path) 
             chain = f"{conformed(key[1])},atrim=start_sample={first}:end_sample={last}"
             outputs += ["-map", f"{index}:a:0", "-af", chain, "-c:a", "pcm_f32le", "-f", "f32le", str(track)]
             batch.append((key, track, first))
-        run([*inputs, *outputs], scratch=scratch)
+        with_second_try(partial(_run, (*inputs, *outputs), scratch))
         for key, track, first in batch:
             tracks[key] = _Track(track, first, track.stat().st_size // _BYTES)
     return tracks
+
+
+def _run(argv: Sequence[str], scratch: Path, idle_s: float | None) -> None:
+    run(argv, scratch=scratch, idle_s=idle_s)
 
 
 def conformed(speed: Fraction) -> str:
