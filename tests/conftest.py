@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ _LONGEST = (
     "test_jobs_smoke", "test_caption_pixels", "test_same_bytes", "test_dagster", "test_picture", "test_sound", "test_openapi", "test_examples",
     "test_bucket_render", "test_hostile", "test_cli", "test_films", "test_home", "test_formats", "test_launching", "test_board_dagster",
 )  # fmt: skip
+
+
+def pytest_configure() -> None:
+    """A shell ignores interrupts for what it starts in the background, and children inherit that: tests that interrupt would wait for good."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

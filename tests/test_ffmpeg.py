@@ -321,7 +321,6 @@ except BaseException as error:
 """
 
 
-@pytest.mark.usefixtures("_python_interrupts")
 def test_a_cancel_in_the_moment_in_which_its_readers_start_leaves_none_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that had not taken its first step was not waited for; it came back to a pipe that was closed."""
     start = threading.Thread.start
@@ -340,13 +339,6 @@ def test_a_cancel_in_the_moment_in_which_its_readers_start_leaves_none_behind(tm
     assert len(begun) == 2
     assert not any(thread.is_alive() for thread in begun)
     gone(tmp_path)
-
-
-@pytest.fixture
-def _python_interrupts() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -140,5 +140,6 @@ def test_the_jobs_notebook_runs_on_the_real_stack(tmp_path: Path, monkeypatch: p
     assert _data(reported, "execute_result")["text/plain"] == "0.55"
     assert "NO_PAINT" in _data(failed, "execute_result")["text/plain"]
     rows = _data(table, "execute_result")["text/html"]
-    assert rows.count("<tr>") == 4
+    # Not the nightly runs: the daemon starts them when this runs at a quarter past four.
+    assert sum("workflow.run" not in row for row in rows.split("<tr>")[2:]) == 3
     assert job_id in rows
