@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from tests.recordings.retrying import SCENES, retrying_job, retrying_job_in_one_process
 from tests.reels import wait_until
+from viralsync_pipelines.board import index
 from viralsync_pipelines.board.board import Board
 from viralsync_pipelines.board.sources import Query, RunFacts
 from viralsync_pipelines.defs.home import event_marks
@@ -63,7 +64,9 @@ def now_ms() -> int:
 
 
 @pytest.fixture
-def board(instance: dg.DagsterInstance, database: Database) -> Board:
+def board(instance: dg.DagsterInstance, database: Database, monkeypatch: pytest.MonkeyPatch) -> Board:
+    # Reads within 100 ms share one look at the engine, and two runs of these once fitted in between two reads.
+    monkeypatch.setattr(index, "_FRESH_MS", 0)
     return open_board(instance, database, event_marks, now_ms)
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -106,14 +107,14 @@ def compute(*_):
     until = time.process_time() + 0.1
     while time.process_time() < until:
         pass
-    print(flush=True)
+    os.write(1, b"\\n")
 def read(*_):
     os.pread(zeros, 1, 0)
-    print(flush=True)
+    os.write(1, b"\\n")
 zeros = os.open("/dev/zero", os.O_RDONLY)
 signal.signal(signal.SIGUSR1, compute)
 signal.signal(signal.SIGUSR2, read)
-print(flush=True)
+os.write(1, b"\\n")
 while True:
     signal.pause()
 """
@@ -199,6 +200,9 @@ def test_frames_come_whole_and_the_decoder_ends_with_the_reader(tmp_path: Path) 
 
 CHILD = """
 import os, sys
+from viralsync_pipelines.render import launch
+if sys.argv[3:]:
+    launch.shutil.which = lambda *_, **__: None
 from viralsync_pipelines.render.ffmpeg import read_frames, run
 decoder = read_frames(["-re", "-stream_loop", "-1", "-i", sys.argv[1], "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"], 4096)
 run(["-f", "rawvideo", "-pixel_format", "gray", "-video_size", "64x64", "-framerate", "30", "-i", "feed:1", sys.argv[2]],
@@ -207,9 +211,11 @@ run(["-f", "rawvideo", "-pixel_format", "gray", "-video_size", "64x64", "-framer
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's; elsewhere lifeline.py sees to it")
-def test_ffmpeg_and_its_decoders_die_with_a_killed_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("without", [[], ["setpriv"]])
+def test_ffmpeg_and_its_decoders_die_with_a_killed_process(tmp_path: Path, without: list[str]) -> None:
     source = clip(tmp_path / "c.mp4", 1.0, size="64x64")
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(source), str(tmp_path / "x.mkv")], env=environ(tmp_path / "none"))
+    words = [sys.executable, "-c", CHILD, str(source), str(tmp_path / "x.mkv"), *without]
+    child = subprocess.Popen(words, env=environ(tmp_path / "none"))
     try:
         # By program: the child's own command line has the word in it, and so has this test's folder.
         wait_until(lambda: sum("ffmpeg" in command.partition(" ")[0] for command in alive(tmp_path).values()) == 2, 20)
@@ -218,6 +224,36 @@ def test_ffmpeg_and_its_decoders_die_with_a_killed_process(tmp_path: Path) -> No
         gone(tmp_path)
     finally:
         child.kill()
+
+
+UNFORKED = """
+import os
+from viralsync_pipelines.render.ffmpeg import read_frames, run
+os.register_at_fork(before=lambda: print("forked"))
+run(["-f", "lavfi", "-i", "testsrc2=s=64x64:r=30", "-frames:v", "1", "-f", "null", "-"])
+print(len(list(read_frames(["-f", "lavfi", "-i", "testsrc2=s=64x64:r=30", "-frames:v", "3", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"], 4096))))
+"""
+
+
+def test_starting_ffmpeg_runs_nothing_that_a_library_does_when_its_process_forks(tmp_path: Path) -> None:
+    """OpenBLAS joins its threads there with the interpreter's lock held: beside threads that multiplied, a start of ffmpeg never ended."""
+    done = subprocess.run([sys.executable, "-c", UNFORKED], capture_output=True, text=True, timeout=50, check=True, env=environ(tmp_path))
+    assert done.stdout == "3\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's scheduler")
+def test_every_thread_of_ffmpeg_works_as_a_batch(tmp_path: Path) -> None:
+    policies: list[set[int]] = []
+
+    def look(_: Progress) -> None:
+        # None at the last report, when it has just ended.
+        for child in alive(tmp_path):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                policies.append({os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{child}/task").iterdir()})
+
+    run(["-re", *TEST, "-t", "2", str(tmp_path / "x.mkv")], on_progress=look)
+    assert {os.SCHED_BATCH} in policies
+    assert {os.SCHED_OTHER} not in policies
 
 
 def killed_at_work(folder: Path) -> list[FfmpegFailed]:
@@ -308,11 +344,15 @@ def test_a_disk_that_takes_no_more_is_told_as_such(tmp_path: Path) -> None:
     assert caught.value.code == "DISK_FULL"
 
 
-FORKED = """
-import logging, os, signal, sys
+STARTED = """
+import logging, os, signal, subprocess, sys
 from viralsync_pipelines.render.ffmpeg import run
-# The first thing that the parent does after a fork, as if the signal had come while it forked.
-os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), {signal}))
+start = subprocess.Popen._execute_child
+def started(*all, **named):
+    start(*all, **named)
+    # It runs, and nobody has noted its id yet.
+    os.kill(os.getpid(), {signal})
+subprocess.Popen._execute_child = started
 {handler}
 try:
     run(["-re", "-f", "lavfi", "-i", "testsrc2=s=64x64:r=30", "-t", "60", "-metadata", "comment={marker}", "-f", "null", "-"])
@@ -321,31 +361,11 @@ except BaseException as error:
 """
 
 
-def test_a_cancel_in_the_moment_in_which_its_readers_start_leaves_none_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader that had not taken its first step was not waited for; it came back to a pipe that was closed."""
-    start = threading.Thread.start
-    begun: list[threading.Thread] = []
-
-    def interrupted(self: threading.Thread) -> None:
-        begun.append(self)
-        if len(begun) == 1:
-            os.kill(os.getpid(), signal.SIGINT)
-        start(self)
-
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(["-re", *TEST, "-t", "60", *RAW, "-i", "feed:1", "-map", "0", "-map", "1", "-f", "matroska", str(tmp_path / "x.mkv")],
-            feeds={"feed:1": [FRAME] * 9000})  # fmt: skip
-    assert len(begun) == 2
-    assert not any(thread.is_alive() for thread in begun)
-    gone(tmp_path)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_cancel_in_the_moment_in_which_ffmpeg_starts_is_not_lost(number: signal.Signals, tmp_path: Path) -> None:
-    """Python drops what a signal's handler raises while it forks."""
+    """Raised there, nobody would know of the process; while Python forks, what a handler raises is dropped."""
     handler = "def end(*_): raise KeyboardInterrupt\nsignal.signal(signal.SIGINT, end); signal.signal(signal.SIGTERM, end)"
-    script = FORKED.format(signal=int(number), handler=handler, marker=tmp_path)
+    script = STARTED.format(signal=int(number), handler=handler, marker=tmp_path)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True, env=environ(tmp_path))
     assert done.stdout == "KeyboardInterrupt\n"
     assert "ignored" not in done.stderr

@@ -6,7 +6,6 @@ What belongs here: the process and its pipes. What does not: what it is told to 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import os
@@ -26,12 +25,12 @@ from typing import Any
 
 from viralsync_pipelines.errors import FfmpegFailed
 from viralsync_pipelines.render.ffmpeg_faults import cut_short, failure, sign_of_cut, stalled
+from viralsync_pipelines.render.launch import as_batch, dying_with_us
 from viralsync_pipelines.render.signs import Quiet
 from viralsync_pipelines.render.undisturbed import undisturbed
 
 # A graph beyond this goes through a file: Linux refuses single arguments over 128 KiB.
 _LONGEST_ARGUMENT = 100_000
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -91,10 +90,11 @@ def _start(command: Sequence[str], *, stderr: Any, pass_fds: Sequence[int] = ())
     try:
         with undisturbed(), _starting:
             process = subprocess.Popen(  # noqa: S603 - argv is built by us
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True, pass_fds=pass_fds,
-                preexec_fn=_before_exec, env={"LC_ALL": "C"},  # noqa: PLW1509 - two system calls before exec
+                dying_with_us(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True,
+                pass_fds=pass_fds, env={"LC_ALL": "C"},
             )  # fmt: skip
             _live.add(process.pid)
+            as_batch(process.pid)
     except BaseException:
         if process is not None:
             # Interrupted while it started.
@@ -152,7 +152,6 @@ def run(
     behind its feeds are dead before this returns.
     """
     feeds = feeds or {}
-    _arm()
     argv = _shorten(argv, scratch)
     pipes = {name: os.pipe() for name in feeds}
     told = [_argument(a, pipes) for a in argv]
@@ -215,7 +214,6 @@ def read_frames(argv: Sequence[str], size: int) -> Iterator[memoryview]:
     Closing the iterator ends the process. Raises FfmpegFailed when it ends badly after everything was read, or read a source
     that is cut short.
     """
-    _arm()
     command = [str(ffmpeg_path()), "-nostdin", "-hide_banner", "-v", "warning", "-nostats", *argv]
     with tempfile.TemporaryFile() as said:
         process = _start(command, stderr=said)
@@ -270,28 +268,6 @@ def _widen(pipe: int) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
-
-
-def _arm() -> None:
-    """Find the system call beforehand: loading a library between fork and exec can hang when another thread held the loader's lock."""
-    _prctl()
-
-
-@cache
-def _prctl() -> Callable[[int, int], int] | None:
-    return ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-
-def _before_exec() -> None:
-    """In the child, between fork and exec: two system calls. Linux only."""
-    call = _prctl()
-    if call is not None:
-        # The signal comes when the thread that forked ends, which every run outlives.
-        call(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # Work without a person waiting for each slice: threads that wake do not push others off their core. Two scenes at a time on
-        # two cores take 3 % less of both CPU and time (median of six pairs).
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _read_stderr(process: subprocess.Popen[bytes], watch: _Watch) -> None:

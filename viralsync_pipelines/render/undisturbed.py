@@ -1,8 +1,7 @@
 """A moment in which no interrupt is handled: it is kept, and handled right afterwards.
 
-What belongs here: that moment. What it is for: Python handles signals that come while it forks inside of its own at-fork functions, where
-whatever the handler raises is dropped; the wish to cancel is lost, and the lock of `logging` is never given back. A render that was
-cancelled in the very moment in which it started ffmpeg went on, and stood still two minutes later.
+What belongs here: that moment. What it is for: what is raised between the start of a process or thread and the note of it leaves one that
+nobody ends or waits for; and what is raised while Python forks is dropped, and the wish to cancel with it.
 """
 
 from __future__ import annotations
