@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from viralsync_pipelines.jobs.lines import parse_spoken, spoken_line
@@ -93,6 +93,7 @@ def row(number: int, text: str = "One two.", pause: float = 0.0, section: int = 
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 200_000), st.floats(0, 2)), min_size=1, max_size=20), st.booleans())
+@example([(1, 0.75), (1, 0.0)], False)
 def test_every_boundary_is_rounded_once_from_its_exact_time(lines: list[tuple[int, float]], mixed: bool) -> None:
     rates = [22_050, 24_000] if mixed and len(lines) > 1 else [22_050]
     sounds = [Sound("a", samples, rates[n % len(rates)]) for n, (samples, _) in enumerate(lines)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import floor
 from typing import TYPE_CHECKING
 
 from viralsync_pipelines.movie.captions import HeardWord, PageLimits, pages_of
@@ -85,14 +86,19 @@ def lay_out(narration: Narration, sounds: Sequence[Sound], bed: Sound | None = N
     end = now
     places = []
     for number, (row, sound) in enumerate(zip(rows, sounds, strict=True)):
-        at, over = round(now * rate), now + sound.seconds
-        places.append(Place(number, at, round(over * rate) - at, sound))
+        at, over = _sample(now, rate), now + sound.seconds
+        places.append(Place(number, at, _sample(over, rate) - at, sound))
         end = max(end, over)
         now = (now if isinstance(row, Effect) and row.under else over) + Fraction(str(row.pause))
         end = max(end, now)
     if bed is not None and narration.bed is not None and narration.bed.mode == "once":
         end = max(end, bed.seconds)
-    return Track(rate, channels, round(end * rate), tuple(places), plain)
+    return Track(rate, channels, _sample(end, rate), tuple(places), plain)
+
+
+def _sample(seconds: Fraction, rate: int) -> int:
+    # Halves always up: to the even one, as `round` has it, a line of one sample after a pause of 0.75 s became two.
+    return floor(seconds * rate + Fraction(1, 2))
 
 
 def mix_of(track: Track, narration: Narration, bed: Sound | None = None) -> Mix:
