@@ -361,6 +361,26 @@ except BaseException as error:
 """
 
 
+def test_a_cancel_in_the_moment_in_which_its_readers_start_leaves_none_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that had not taken its first step was not waited for; it came back to a pipe that was closed."""
+    start = threading.Thread.start
+    begun: list[threading.Thread] = []
+
+    def interrupted(self: threading.Thread) -> None:
+        begun.append(self)
+        if len(begun) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    argv = ["-re", *TEST, "-t", "60", *RAW, "-i", "feed:1", "-map", "0", "-map", "1", "-f", "matroska", str(tmp_path / "x.mkv")]
+    with pytest.raises(KeyboardInterrupt):
+        run(argv, feeds={"feed:1": [FRAME] * 9000})
+    assert len(begun) == 2
+    assert not any(thread.is_alive() for thread in begun)
+    gone(tmp_path)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_cancel_in_the_moment_in_which_ffmpeg_starts_is_not_lost(number: signal.Signals, tmp_path: Path) -> None:
     """Raised there, nobody would know of the process; while Python forks, what a handler raises is dropped."""

@@ -20,7 +20,6 @@ from viralsync_pipelines.render.artwork import Easel, Sprite, magnified, rounded
 from viralsync_pipelines.render.ffmpeg import Feed, read_frames, run
 from viralsync_pipelines.render.frames import posed_frames, region_of
 from viralsync_pipelines.render.kenburns import is_ken_burns_floor, ken_burns_frames
-from viralsync_pipelines.render.second_try import with_second_try
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +168,7 @@ def _looped(
     pixels = "yuva420p" if content.alpha or visual.look.key is not None else "yuv420p"
     codec = ("-c:v", "ffv1", "-level", "3", "-threads", "1", "-f", "matroska")
     argv = conform_argv(once, visual.look, _path(content, easel), size, canvas.fps, 0, content.loop, pixels, codec, str(unit))
-    with_second_try(lambda idle_s: run(argv, scratch=table.scratch, idle_s=idle_s))
+    run(argv, scratch=table.scratch)
     ready = Footage(
         str(unit), "matroska", "", size, (0.0, 0.0, float(size[0]), float(size[1])), moving=True, fps=canvas.fps,
         loop=count_frames(unit), alpha=pixels == "yuva420p", matrix="bt709",

@@ -2,8 +2,8 @@
 
 What belongs here: when to begin again. What does not: noticing it (ffmpeg.py, signs.py). What was seen: ffmpeg 9.0 with eight inputs and
 three outputs, all frames written and the end of one input missing: its reader had ended, its decoder waited on a queue that the
-scheduler keeps shut, and all others for that decoder. 14 of 3,834 runs of one graph, on a
-machine with more to do than cores; none of 1,483 that end with the last frame of every output (movie/filters.py).
+scheduler keeps shut, and all others for that decoder. 14 of 3,834 runs of one graph, on a machine with more to do than cores; none of
+1,483 that end with the last frame of every output (movie/filters.py).
 """
 
 from __future__ import annotations
